@@ -1,0 +1,139 @@
+"""Validation at the door: every message says what came, what was expected and what to do."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from surefoot.errors import SurefootError
+
+Bounds = tuple[float | Tensor, float | Tensor]
+Target = int | Tensor | None
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise unless `model` is a module that is wholly in evaluation mode."""
+    if not isinstance(model, nn.Module):
+        raise SurefootError(
+            f"model is a {type(model).__name__}, expected a torch.nn.Module from inputs (N, ...) "
+            "to logits (N, K); wrap a function in a small Module"
+        )
+    training = [name or "the model" for name, module in model.named_modules() if module.training]
+    if training:
+        raise SurefootError(
+            f"model is in training mode ({training[0]}); dropout and batch norm would make the "
+            "result random and change the model: call model.eval() first"
+        )
+
+
+def check_inputs(inputs: Tensor, name: str = "inputs") -> None:
+    """Raise unless `inputs` is a finite floating-point batch `(N, ...)` with N >= 1."""
+    if not isinstance(inputs, Tensor):
+        raise SurefootError(
+            f"{name} is a {type(inputs).__name__}, expected a torch.Tensor (N, ...); "
+            "convert it with torch.as_tensor"
+        )
+    if not inputs.is_floating_point():
+        raise SurefootError(
+            f"{name} has dtype {inputs.dtype}, expected floating point: integers have no gradient. "
+            "Scale pixels to [0, 1] with x.float() / 255; for tokens use "
+            'surefoot.models.Classifier(model, embedding="...") and explain model.embed(tokens)'
+        )
+    if inputs.ndim < 2 or inputs.numel() == 0:
+        raise SurefootError(
+            f"{name} has shape {tuple(inputs.shape)}, expected a non-empty batch (N, ...); "
+            "add the batch dimension with x[None]"
+        )
+    if not torch.isfinite(inputs).all():
+        bad = int((~torch.isfinite(inputs)).sum())
+        raise SurefootError(f"{name} has {bad} NaN or infinite values, expected finite numbers")
+
+
+def check_bounds(inputs: Tensor, bounds: Bounds, name: str = "inputs") -> tuple[Tensor, Tensor]:
+    """The box as two tensors shaped like one input; raises where `inputs` leave it."""
+    low, high = (_broadcast_bound(bound, inputs) for bound in bounds)
+    if not (low <= high).all():
+        raise SurefootError(f"bounds={bounds} are not ordered: expected (low, high), low <= high")
+    if (inputs < low).any() or (inputs > high).any():
+        raise SurefootError(
+            f"{name} span [{inputs.min():.4g}, {inputs.max():.4g}] and leave bounds "
+            f"[{low.min():.4g}, {high.max():.4g}]; scale them, or pass the right bounds=(low, high)"
+            " (normalisation belongs inside the model: surefoot.models.Classifier)"
+        )
+    return low, high
+
+
+def _broadcast_bound(bound: float | Tensor, inputs: Tensor) -> Tensor:
+    value = torch.as_tensor(bound, dtype=inputs.dtype, device=inputs.device)
+    try:
+        return value.expand(inputs.shape[1:])
+    except RuntimeError:
+        raise SurefootError(
+            f"a bound has shape {tuple(value.shape)}, which does not broadcast to one input "
+            f"{tuple(inputs.shape[1:])}"
+        ) from None
+
+
+def check_extra(extra: Mapping[str, Tensor] | None, samples: int) -> dict[str, Tensor]:
+    """`extra` as a dict, after checking that each entry is a tensor with leading dimension N."""
+    for name, value in (extra or {}).items():
+        if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != samples:
+            came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise SurefootError(
+                f"extra[{name!r}] is {came}, expected a tensor with leading dimension {samples}, "
+                "one row a sample"
+            )
+    return dict(extra or {})
+
+
+def check_logits(logits: object, samples: int) -> Tensor:
+    """`logits` itself, if it is a floating-point `(N, K)` tensor with K >= 2."""
+    if not isinstance(logits, Tensor):
+        raise SurefootError(
+            f"the model returned a {type(logits).__name__}, expected logits (N, K); pick them out "
+            'with surefoot.models.Classifier(model, output="logits") or output=0'
+        )
+    if logits.ndim != 2 or len(logits) != samples or logits.shape[1] < 2:
+        raise SurefootError(
+            f"the model returned shape {tuple(logits.shape)} for {samples} inputs, expected logits "
+            "(N, K) with K >= 2; it does not look like a classifier. "
+            "surefoot.models.Classifier can pick one output of several"
+        )
+    if not logits.is_floating_point():
+        raise SurefootError(
+            f"the model returned dtype {logits.dtype}, expected floating-point logits"
+        )
+    return logits
+
+
+def check_target(target: int | Tensor, inputs: Tensor) -> Tensor:
+    """`target` as a long tensor (N,), given as one class for all or one for each sample."""
+    labels = torch.as_tensor(target, device=inputs.device)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise SurefootError(f"target has dtype {labels.dtype}, expected integer class indices")
+    if labels.ndim > 1 or labels.numel() not in (1, len(inputs)):
+        raise SurefootError(
+            f"target has shape {tuple(labels.shape)}, expected one class, or one for each of the "
+            f"{len(inputs)} inputs"
+        )
+    return labels.long().expand(len(inputs))
+
+
+def check_target_range(target: Tensor, logits: Tensor) -> None:
+    """Raise unless every target (N,) is a class of `logits` (N, K)."""
+    classes = logits.shape[1]
+    if ((target < 0) | (target >= classes)).any():
+        raise SurefootError(
+            f"target spans [{int(target.min())}, {int(target.max())}], expected class indices in "
+            f"[0, {classes - 1}]: the model has {classes} outputs"
+        )
+
+
+def check_finite(attributions: Tensor) -> Tensor:
+    """`attributions` itself, if it holds no NaN and no infinity."""
+    if not torch.isfinite(attributions).all():
+        raise SurefootError(
+            "the attributions hold NaN or infinite values although the inputs are finite; look for "
+            "a division by zero, sqrt(0) or log(0) in the model, or use float32 instead of half"
+        )
+    return attributions

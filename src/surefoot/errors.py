@@ -1,0 +1,32 @@
+"""The exceptions and warnings of the library, and the hint for a missing extra."""
+
+import importlib
+from types import ModuleType
+
+
+class SurefootError(ValueError):
+    """Something given cannot be used; the message says what came, what was expected, what to do."""
+
+
+class SurefootWarning(UserWarning):
+    """The call succeeded, but its result may not mean what it seems to mean."""
+
+
+class MissingExtraError(SurefootError, ImportError):
+    """An optional package is not installed; the message holds the install command."""
+
+
+def optional(module: str, extra: str) -> ModuleType:
+    """Import `module`, or say which extra of surefoot brings it.
+
+    Raises:
+        MissingExtraError: `module` is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        raise MissingExtraError(
+            f'{module} is not installed; install it with: pip install "surefoot[{extra}]"'
+        ) from error

@@ -1,0 +1,23 @@
+"""Explainers: frozen recipes, called as `explainer(model, inputs, target) -> attributions`."""
+
+from surefoot.explain._base import Explainer, Function, as_explainer
+from surefoot.explain._expected import ExpectedGradients
+from surefoot.explain._explanation import Explanation
+from surefoot.explain._gradient import Gradient, InputXGradient
+from surefoot.explain._integrated import IntegratedGradients
+from surefoot.explain._maps import heatmap, reduce
+from surefoot.explain._smooth import SmoothGrad
+
+__all__ = [
+    "ExpectedGradients",
+    "Explainer",
+    "Explanation",
+    "Function",
+    "Gradient",
+    "InputXGradient",
+    "IntegratedGradients",
+    "SmoothGrad",
+    "as_explainer",
+    "heatmap",
+    "reduce",
+]

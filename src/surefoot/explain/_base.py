@@ -1,0 +1,158 @@
+"""What every explainer is: a frozen dataclass of hyper-parameters that maps a query to a map."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+import torch
+from torch import Tensor, nn
+
+from surefoot import checks, gradients
+from surefoot.errors import SurefootError
+from surefoot.explain import _recipe
+from surefoot.explain._explanation import Explanation
+from surefoot.gradients import Query
+
+
+@dataclass(frozen=True, repr=False)
+class Explainer(ABC):
+    """A callable `explainer(model, inputs, target) -> attributions`, shaped like `inputs`.
+
+    The fields are hyper-parameters only: `repr` is the recipe, `dataclasses.replace` makes
+    variants. Each sample's map is independent of the rest of the batch. A subclass writes
+    `attribute(query)`, which gets a checked request.
+
+    Args:
+        chunk: inputs sent through the model at once; None chooses by input size and device, and
+            halves when memory runs out. It bounds memory and does not change results, so it is
+            not part of the recipe.
+    """
+
+    chunk: int | None = field(default=None, kw_only=True, repr=False, compare=False)
+
+    def __call__(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        target: checks.Target = None,
+        *,
+        extra: Mapping[str, Tensor] | None = None,
+        create_graph: bool | None = None,
+    ) -> Tensor:
+        """Attributions of `target`'s score to `inputs`.
+
+        Args:
+            model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
+            inputs: floating point, (N, ...).
+            target: class index, one for each sample (N,), or None for the predicted class.
+            extra: further keyword inputs of the model, each with leading dimension N.
+            create_graph: whether the result can be differentiated in inputs and parameters; by
+                default if `inputs` require a gradient and gradients are enabled.
+
+        Returns:
+            Attributions (N, ...), signed, unscaled.
+
+        Raises:
+            SurefootError: a training-mode model, something that is not a classifier, inputs of
+                the wrong type or not finite, a target out of range.
+        """
+        request = gradients.query(model, inputs, target, extra, create_graph)
+        return checks.check_finite(self.attribute(request))
+
+    @abstractmethod
+    def attribute(self, request: Query) -> Tensor:
+        """Attributions (N, ...) of a checked request."""
+
+    def explain(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        target: checks.Target = None,
+        *,
+        extra: Mapping[str, Tensor] | None = None,
+    ) -> Explanation:
+        """The attributions with all that belongs to them; shows itself as a picture in notebooks.
+
+        Arguments and errors are those of calling the explainer.
+        """
+        request = gradients.query(model, inputs, target, extra, create_graph=False)
+        details: dict[str, Tensor] = {}
+        with torch.no_grad():
+            attributions = checks.check_finite(self.attribute_with_details(request, details))
+            logits = gradients.predict(model, inputs, extra, self.chunk)
+        return Explanation(
+            self, inputs.detach(), attributions, request.target, logits.softmax(1), details
+        )
+
+    def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:  # noqa: ARG002
+        """Like `attribute`; may add what the result should carry to `details`, by name."""
+        return self.attribute(request)
+
+    def __repr__(self) -> str:
+        return _recipe.describe(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Function(Explainer):
+    """Any callable `function(model, inputs, target) -> attributions` as an explainer.
+
+    It must explain each sample by itself and return a tensor shaped like `inputs`. It is called
+    without `extra`, and cannot be differentiated through.
+
+    >>> import torch
+    >>> e = Function(lambda model, inputs, target: inputs)
+    >>> e(torch.nn.Linear(3, 2).eval(), torch.ones(1, 3))
+    tensor([[1., 1., 1.]])
+    """
+
+    function: Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+    def attribute(self, request: Query) -> Tensor:
+        refuse_graph(request, repr(self))
+        if request.extra:
+            raise SurefootError(
+                f"{self!r} is called without extra inputs; bind {sorted(request.extra)} inside it"
+            )
+        check_classes(request)
+        result = self.function(request.model, request.inputs.detach(), request.target)
+        return check_attributions(result, request.inputs, repr(self))
+
+
+def check_classes(request: Query) -> None:
+    """Raise, at the cost of one forward pass of one sample, if a target is out of range."""
+    one = request.take(slice(0, 1))
+    checks.check_target_range(request.target, gradients.predict(one.model, one.inputs, one.extra))
+
+
+def refuse_graph(request: Query, who: str) -> None:
+    """Raise if the request wants to differentiate through a method that cannot be."""
+    if request.create_graph:
+        raise SurefootError(
+            f"{who} cannot be differentiated; use a built-in such as Gradient, InputXGradient, "
+            "IntegratedGradients, SmoothGrad or ExpectedGradients, or pass create_graph=False"
+        )
+
+
+def check_attributions(result: object, inputs: Tensor, who: str) -> Tensor:
+    """`result` itself, detached, if it is a tensor shaped like `inputs`."""
+    if not isinstance(result, Tensor) or result.shape != inputs.shape:
+        came = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        raise SurefootError(
+            f"{who} returned {came}, expected a tensor shaped like the inputs {tuple(inputs.shape)}"
+        )
+    return result.detach().to(inputs)
+
+
+def as_explainer(base: object) -> Explainer:
+    """`base` itself, or the callable wrapped in `Function`."""
+    if isinstance(base, Explainer):
+        return base
+    if isinstance(base, type) and issubclass(base, Explainer):
+        raise SurefootError(
+            f"{base.__name__} is a class, expected an explainer: write {base.__name__}()"
+        )
+    if callable(base):
+        return Function(base)
+    raise SurefootError(
+        f"{base!r} is not an explainer; expected e.g. Gradient() or a callable "
+        "(model, inputs, target) -> attributions"
+    )

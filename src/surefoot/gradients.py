@@ -1,0 +1,205 @@
+"""The one place that calls autograd: scores of a class and their gradients with respect to inputs.
+
+Nothing here touches parameter gradients, training modes or the global random state.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from surefoot import checks
+from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot.errors import SurefootError
+
+Score = Literal["logit", "probability", "log_probability", "loss", "margin"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One request, checked: what is explained, for which class, and whether a graph is wanted.
+
+    Explainers pass it down to the explainers they wrap; `expand` and `take` keep `target` and
+    `extra` in step with the rows.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    target: Tensor
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    create_graph: bool = False
+
+    def take(self, samples: slice) -> "Query":
+        """The same request for some of the samples."""
+        return replace(
+            self,
+            inputs=self.inputs[samples],
+            target=self.target[samples],
+            extra={name: value[samples] for name, value in self.extra.items()},
+        )
+
+    def expand(self, variants: Tensor) -> "Query":
+        """The request for `variants` (N, V, ...) of each sample, flattened to N * V rows."""
+        times = variants.shape[1]
+        return replace(
+            self,
+            inputs=variants.flatten(0, 1),
+            target=self.target.repeat_interleave(times),
+            extra={name: value.repeat_interleave(times, 0) for name, value in self.extra.items()},
+        )
+
+
+def query(
+    model: nn.Module,
+    inputs: Tensor,
+    target: checks.Target = None,
+    extra: Mapping[str, Tensor] | None = None,
+    create_graph: bool | None = None,
+) -> Query:
+    """Check a request and resolve its target; `target=None` is the class predicted for `inputs`.
+
+    Whether a given target is within the model's classes is checked where its score is taken.
+    `create_graph=None` means: if `inputs` require a gradient and gradients are enabled.
+    """
+    checks.check_model(model)
+    checks.check_inputs(inputs)
+    extra = checks.check_extra(extra, len(inputs))
+    if create_graph is None:
+        create_graph = inputs.requires_grad and torch.is_grad_enabled()
+    if target is None:
+        labels = predict(model, inputs, extra).argmax(1)
+    else:
+        labels = checks.check_target(target, inputs)
+    return Query(model, inputs, labels, extra, create_graph)
+
+
+def predict(
+    model: nn.Module,
+    inputs: Tensor,
+    extra: Mapping[str, Tensor] | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    """Logits (N, K) without a graph, in chunks."""
+    extra = extra or {}
+
+    def compute(block: Block) -> Tensor:
+        some = {name: value[block.samples] for name, value in extra.items()}
+        return forward(model, inputs[block.samples], some)
+
+    with torch.no_grad():
+        parts = each_block(len(inputs), 1, rows_per_batch(inputs, chunk), compute)
+        return torch.cat([logits for _, logits in parts])
+
+
+def forward(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
+    """Logits (N, K) of one batch, on a copy, so that a first layer in place harms nothing."""
+    return checks.check_logits(model(inputs.clone(), **extra), len(inputs))
+
+
+def all_scores(logits: Tensor, score: Score) -> Tensor:
+    """The named score of every class, (N, K).
+
+    `logit` itself; `probability` softmax; `log_probability` its logarithm; `loss` cross-entropy
+    with the class as label; `margin` the logit minus the largest other logit.
+
+    >>> all_scores(torch.tensor([[3.0, 1.0, 0.0]]), "margin")
+    tensor([[ 2., -2., -3.]])
+    """
+    if score == "logit":
+        return logits
+    if score == "probability":
+        return logits.softmax(1)
+    if score == "log_probability":
+        return logits.log_softmax(1)
+    if score == "loss":
+        return -logits.log_softmax(1)
+    if score == "margin":
+        best, second = logits.topk(2, dim=1).values.split(1, dim=1)
+        leads = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
+        return logits - torch.where(leads, second, best)
+    raise SurefootError(f"score={score!r} is unknown; choose one of {list(get_args(Score))}")
+
+
+def class_scores(logits: Tensor, target: Tensor, score: Score) -> Tensor:
+    """The named score of each sample's target class, (N,)."""
+    checks.check_target_range(target, logits)
+    return all_scores(logits, score).gather(1, target[:, None])[:, 0]
+
+
+def input_gradient(request: Query, score: Score) -> Tensor:
+    """The gradient of the target's score with respect to the inputs, one batch, (N, ...).
+
+    With `create_graph` the result can be differentiated again, in the inputs and the parameters.
+    """
+    with _autograd(request.create_graph):
+        inputs = _differentiable(request)
+        total = class_scores(forward(request.model, inputs, request.extra), request.target, score)
+        if not total.requires_grad:
+            raise SurefootError(
+                "the model's output has no gradient with respect to its inputs; it may detach "
+                "them, run under torch.no_grad(), or convert them to NumPy or to integers"
+            )
+        (gradient,) = torch.autograd.grad(
+            total.sum(), inputs, create_graph=request.create_graph, materialize_grads=True
+        )
+    return gradient
+
+
+def mean_gradient(
+    request: Query,
+    score: Score,
+    make: Callable[[Block], Tensor],
+    weights: Tensor,
+    chunk: int | None = None,
+) -> Tensor:
+    """The weighted sum, over V variants of each input, of the gradient at them, (N, ...).
+
+    `make(block)` gives those variants of those samples, (n, v, ...); `weights` is (V,). Memory is
+    one chunk of rows, whatever the number of variants, unless a graph is created.
+    """
+    weights = weights.to(request.inputs)
+
+    def compute(block: Block) -> Tensor:
+        points = make(block)
+        rows = request.take(block.samples).expand(points)
+        gradients = input_gradient(rows, score).view_as(points)
+        return torch.einsum("v,nv...->n...", weights[block.variants], gradients)
+
+    rows = rows_per_batch(request.inputs, chunk)
+    parts = each_block(len(request.inputs), len(weights), rows, compute)
+    return sum_blocks(parts, request.inputs)
+
+
+def sum_blocks(parts: Iterator[tuple[Block, Tensor]], like: Tensor) -> Tensor:
+    """Add up the results of blocks into a tensor shaped like `like`; differentiable."""
+    total = torch.zeros_like(like, requires_grad=False)
+    for block, value in parts:
+        total[block.samples] += value
+    return total
+
+
+def _differentiable(request: Query) -> Tensor:
+    if request.create_graph and request.inputs.requires_grad:
+        return request.inputs
+    return request.inputs.detach().requires_grad_(True)
+
+
+@contextmanager
+def _autograd(create_graph: bool) -> Iterator[None]:
+    # Fused attention has no second derivative; the plain kernel has.
+    attention = sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), attention:
+        try:
+            yield
+        except RuntimeError as error:
+            if "modified by an inplace operation" in str(error):
+                raise SurefootError(
+                    "the model overwrites a tensor that its gradient needs (an in-place operation "
+                    "such as x += y or ReLU(inplace=True) after one that saves its output); set "
+                    f"inplace=False there. PyTorch says: {error}"
+                ) from error
+            raise
