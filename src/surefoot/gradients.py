@@ -118,7 +118,8 @@ def all_scores(logits: Tensor, score: Score) -> Tensor:
     if score == "loss":
         return -logits.log_softmax(1)
     if score == "margin":
-        best, second = logits.topk(2, dim=1).values.split(1, dim=1)
+        top = logits.topk(2, dim=1).values
+        best, second = top[:, :1], top[:, 1:]
         leads = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
         return logits - torch.where(leads, second, best)
     raise SurefootError(f"score={score!r} is unknown; choose one of {list(get_args(Score))}")
