@@ -5,7 +5,9 @@ from surefoot.explain._expected import ExpectedGradients
 from surefoot.explain._explanation import Explanation
 from surefoot.explain._gradient import Gradient, InputXGradient
 from surefoot.explain._integrated import IntegratedGradients
+from surefoot.explain._json import from_json, tensors, to_json
 from surefoot.explain._maps import heatmap, reduce
+from surefoot.explain._parse import parse
 from surefoot.explain._smooth import SmoothGrad
 
 __all__ = [
@@ -18,6 +20,10 @@ __all__ = [
     "IntegratedGradients",
     "SmoothGrad",
     "as_explainer",
+    "from_json",
     "heatmap",
+    "parse",
     "reduce",
+    "tensors",
+    "to_json",
 ]

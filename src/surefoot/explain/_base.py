@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,8 @@ class Explainer(ABC):
     """A callable `explainer(model, inputs, target) -> attributions`, shaped like `inputs`.
 
     The fields are hyper-parameters only: `repr` is the recipe, `dataclasses.replace` makes
-    variants. Each sample's map is independent of the rest of the batch. A subclass writes
+    variants, equal settings make equal explainers (tensors by value). Each sample's map is
+    independent of the rest of the batch. A subclass is a `@dataclass(frozen=True)` and writes
     `attribute(query)`, which gets a checked request.
 
     Args:
@@ -88,8 +89,27 @@ class Explainer(ABC):
         """Like `attribute`; may add what the result should carry to `details`, by name."""
         return self.attribute(request)
 
+    def settings(self) -> dict[str, object]:
+        """The settings that belong to the recipe, by keyword."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
+
     def __repr__(self) -> str:
         return _recipe.describe(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Explainer):
+            return NotImplemented
+        return _recipe.key(self) == _recipe.key(other)
+
+    def __hash__(self) -> int:
+        return hash(_recipe.key(self))
+
+    def __init_subclass__(cls) -> None:
+        # Else @dataclass would write its own, which fail on settings that are tensors.
+        super().__init_subclass__()
+        for name in ("__repr__", "__eq__", "__hash__"):
+            if name not in vars(cls):
+                setattr(cls, name, getattr(cls, name))
 
 
 @dataclass(frozen=True, repr=False)
