@@ -124,6 +124,6 @@ def _suggest(name: str, known: list[str]) -> str:
 
 def _refuse(node: ast.AST) -> Never:
     raise SurefootError(
-        f"{ast.unparse(node)!r} is not allowed in a recipe; expected names of explainers, numbers, "
-        "strings, True, False, None, tuples, lists and dicts"
+        f"{ast.unparse(node)!r} is not allowed in a recipe; expected explainers with each "
+        "setting once, numbers, strings, True, False, None, tuples, lists and dicts"
     )
