@@ -1,6 +1,8 @@
 """The exceptions and warnings of the library, and the hint for a missing extra."""
 
 import importlib
+from collections.abc import Iterable
+from difflib import get_close_matches
 from types import ModuleType
 
 
@@ -30,3 +32,15 @@ def optional(module: str, extra: str) -> ModuleType:
         raise MissingExtraError(
             f'{module} is not installed; install it with: pip install "surefoot[{extra}]"'
         ) from error
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: close matches, or else all there are.
+
+    >>> suggest("Gradeint", ["Gradient", "Decoy"])
+    'did you mean Gradient? There are: Gradient, Decoy'
+    """
+    known = list(known)
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{meant}There are: {', '.join(known)}"

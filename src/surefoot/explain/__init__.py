@@ -1,6 +1,7 @@
 """Explainers: frozen recipes, called as `explainer(model, inputs, target) -> attributions`."""
 
 from surefoot.explain._base import Explainer, Function, as_explainer
+from surefoot.explain._captum import Captum
 from surefoot.explain._expected import ExpectedGradients
 from surefoot.explain._explanation import Explanation
 from surefoot.explain._gradient import Gradient, InputXGradient
@@ -11,6 +12,7 @@ from surefoot.explain._parse import parse
 from surefoot.explain._smooth import SmoothGrad
 
 __all__ = [
+    "Captum",
     "ExpectedGradients",
     "Explainer",
     "Explanation",

@@ -134,7 +134,10 @@ class Function(Explainer):
                 f"{self!r} is called without extra inputs; bind {sorted(request.extra)} inside it"
             )
         check_classes(request)
-        result = self.function(request.model, request.inputs.detach(), request.target)
+        # It may call autograd or write into what it gets, whatever mode the caller is in.
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs, target = request.inputs.detach().clone(), request.target.clone()
+            result = self.function(request.model, inputs, target)
         return check_attributions(result, request.inputs, repr(self))
 
 

@@ -3,11 +3,10 @@
 import ast
 import inspect
 import math
-from difflib import get_close_matches
 from typing import Any, Never
 
 from surefoot import explain
-from surefoot.errors import SurefootError
+from surefoot.errors import SurefootError, suggest
 from surefoot.explain._base import Explainer
 
 _NUMBERS = {"inf": math.inf, "nan": math.nan}
@@ -87,7 +86,7 @@ def find(name: str) -> type[Explainer]:
     """The explainer class of that name; raises with close matches if there is none."""
     known = public()
     if name not in known:
-        raise SurefootError(f"explainer {name!r} is unknown; {_suggest(name, list(known))}")
+        raise SurefootError(f"explainer {name!r} is unknown; {suggest(name, known)}")
     return known[name]
 
 
@@ -98,7 +97,7 @@ def construct(kind: type[Explainer], args: list[Any], settings: dict[str, Any]) 
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for name in settings:
         if name not in names and not open_ended:
-            raise SurefootError(f"{kind.__name__} has no setting {name!r}; {_suggest(name, names)}")
+            raise SurefootError(f"{kind.__name__} has no setting {name!r}; {suggest(name, names)}")
     try:
         signature.bind(*args, **settings)
     except TypeError as error:
@@ -114,12 +113,6 @@ def public() -> dict[str, type[Explainer]]:
         for name, kind in named.items()
         if isinstance(kind, type) and issubclass(kind, Explainer) and not inspect.isabstract(kind)
     }
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{meant}There are: {', '.join(known)}"
 
 
 def _refuse(node: ast.AST) -> Never:

@@ -1,0 +1,199 @@
+"""Any attribution method of captum (captum.ai) as an explainer."""
+
+import random
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from surefoot import gradients
+from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot.errors import SurefootError
+from surefoot.explain._base import Explainer, check_attributions, check_classes, refuse_graph
+from surefoot.explain._captum_hooks import check_hooks, family, untouched
+from surefoot.explain._captum_options import INNER, find_methods, fit, signature, split_options
+from surefoot.gradients import Query, Score
+
+# Methods whose map of a sample was found not to depend on the rest of its batch; any other runs
+# one sample at a time.
+_BATCHABLE = (
+    *("Saliency", "InputXGradient", "IntegratedGradients", "DeepLift", "Deconvolution"),
+    *("GuidedBackprop", "GuidedGradCam", "LayerGradCam", "LayerActivation"),
+    *("LayerGradientXActivation", "LayerIntegratedGradients", "LayerConductance"),
+    *("InternalInfluence", "Occlusion", "FeatureAblation"),
+)
+_CHATTER = ("Setting (forward, )?backward hooks", "Input Tensor", "Minimum element in feature mask")
+
+
+@dataclass(frozen=True, repr=False, init=False)
+class Captum(Explainer):
+    """A method of `captum.attr`, such as `Captum("DeepLift", baselines=0.0)`.
+
+    Cannot be differentiated through. Methods that draw random numbers restart from `seed` for
+    each sample and leave the global random state alone. Methods that depend on the rest of the
+    batch run one sample at a time. A map of a layer, such as LayerGradCam's, is summed over
+    channels, resized to the input (bilinear, align_corners=False) and copied to every channel.
+    captum's defaults hold: Saliency takes absolute values unless abs=False is given.
+
+    Args:
+        algorithm: a name in `captum.attr`, or a class like those there.
+        options: keyword arguments of the method's constructor and of its `.attribute`, together;
+            given as keywords. `layer` may be a module's name in the model; a number as
+            `baselines` stands for an input full of it; a tensor shaped like one input gets its
+            batch dimension.
+        score: what is explained, see `Gradient`.
+        seed: of random methods.
+
+    Raises:
+        SurefootError: at the call: an unknown method, option or layer; a method that would
+            silently return the plain gradient because the model's activations are functions.
+    """
+
+    algorithm: str | type
+    options: Mapping[str, Any]
+    score: Score
+    seed: int
+
+    def __init__(
+        self,
+        algorithm: str | type,
+        *,
+        options: Mapping[str, Any] | None = None,
+        score: Score = "logit",
+        seed: int = 0,
+        chunk: int | None = None,
+        **more: Any,
+    ) -> None:
+        given = {
+            "algorithm": algorithm,
+            "options": {**(options or {}), **more},
+            "score": score,
+            "seed": seed,
+            "chunk": chunk,
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+
+    def settings(self) -> dict[str, object]:
+        """The settings that belong to the recipe, the method's own options among them."""
+        seed = {"seed": self.seed} if self.seed else {}
+        return {"algorithm": self.algorithm, **self.options, "score": self.score, **seed}
+
+    def attribute(self, request: Query) -> Tensor:
+        refuse_graph(request, repr(self))
+        *_, method = methods = find_methods(self.algorithm, self.options)
+        _check_score(method, self.score)
+        with torch.inference_mode(False), torch.enable_grad():
+            request = _plain(request)
+            check_classes(request)
+            check_hooks(method, request)
+
+            def compute(block: Block) -> Tensor:
+                return self._one_batch(methods, request.take(block.samples))
+
+            rows = rows_per_batch(request.inputs, self.chunk)
+            rows = rows if _batchable(methods[0], request.model) else 1
+            parts = each_block(len(request.inputs), 1, rows, compute)
+            return gradients.sum_blocks(parts, request.inputs)
+
+    def _one_batch(self, methods: list[type], request: Query) -> Tensor:
+        inputs = request.inputs.clone().requires_grad_()
+        construct, call = split_options(methods, fit(self.options, methods[0], request))
+        call["additional_forward_args"] = tuple(request.extra.values()) or None
+        if any("target" in signature(method, "attribute") for method in methods):
+            call["target"] = request.target
+        with untouched(request.model), _seeded(self.seed, inputs), _quiet(methods[0]):
+            built: Any = _Scored(request.model, tuple(request.extra), self.score)
+            for method in reversed(methods):
+                own = construct.keys() & signature(method, "__init__").keys() - {INNER}
+                built = method(built, **{name: construct[name] for name in own})
+            result = built.attribute(inputs, **call)
+        return check_attributions(_spread(result, inputs), inputs, repr(self))
+
+
+class _Scored(nn.Module):
+    """Scores (N, K) from inputs and extra values by position, as captum passes them."""
+
+    def __init__(self, model: nn.Module, extra: tuple[str, ...], score: Score) -> None:
+        super().__init__()
+        self.model, self.extra, self.score = model, extra, score
+        self.train(model.training)
+
+    def forward(self, inputs: Tensor, *values: Tensor) -> Tensor:
+        logits = gradients.forward(self.model, inputs, dict(zip(self.extra, values, strict=True)))
+        return gradients.all_scores(logits, self.score)
+
+
+def _check_score(method: type, score: Score) -> None:
+    group = family(method)
+    if group is not None and group.once and score != "logit":
+        raise SurefootError(
+            f"{method.__name__} has no rule for score={score!r}; use score='logit', or "
+            "IntegratedGradients, which takes any score"
+        )
+
+
+def _batchable(method: type, model: nn.Module) -> bool:
+    # captum's DeepLift rules for these two mix the samples of a batch.
+    mixing = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.Softmax)
+    if method.__name__ == "DeepLift" and any(isinstance(m, mixing) for m in model.modules()):
+        return False
+    return method.__module__.startswith("captum.") and method.__name__ in _BATCHABLE
+
+
+def _spread(result: object, inputs: Tensor) -> object:
+    """A map of a layer at the size of the inputs; anything else as it is."""
+    if not isinstance(result, Tensor) or result.shape == inputs.shape or result.ndim < 3:
+        return result
+    if result.ndim != inputs.ndim or len(result) != len(inputs):
+        return result
+    if result.ndim == 3:
+        same = result.shape[1] == inputs.shape[1]
+        return result.sum(2, keepdim=True).expand_as(inputs) if same else result
+    mode = {4: "bilinear", 5: "trilinear"}[result.ndim]
+    plane = nn.functional.interpolate(
+        result.sum(1, keepdim=True), inputs.shape[2:], mode=mode, align_corners=False
+    )
+    return plane.expand_as(inputs)
+
+
+def _plain(request: Query) -> Query:
+    """The request with copies that captum may mark and that are no inference tensors."""
+    extra = {name: value.detach().clone() for name, value in request.extra.items()}
+    inputs, target = request.inputs.detach().clone(), request.target.clone()
+    return Query(request.model, inputs, target, extra)
+
+
+@contextmanager
+def _seeded(seed: int, like: Tensor) -> Iterator[None]:
+    """PyTorch's, NumPy's and Python's random state set to `seed`, and put back afterwards."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    with torch.random.fork_rng([like.device] if like.is_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if like.is_cuda:
+            with torch.cuda.device(like.device):
+                torch.cuda.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+@contextmanager
+def _quiet(method: type) -> Iterator[None]:
+    """Without captum's remarks about its own work; its refusals become SurefootError."""
+    with warnings.catch_warnings():
+        for remark in _CHATTER:
+            warnings.filterwarnings("ignore", message=remark)
+        try:
+            yield
+        except (AssertionError, TypeError) as error:
+            raise SurefootError(f"captum's {method.__name__} refuses: {error}") from error

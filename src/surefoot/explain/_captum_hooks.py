@@ -1,0 +1,173 @@
+"""Keeping captum's module hooks honest: nothing outlives the call, nothing is missed silently.
+
+DeepLift, GuidedBackprop, Deconvolution, GuidedGradCam and LRP put hooks on activation *modules*.
+An activation called as a function (F.relu) gets none, and the map silently becomes the plain
+gradient there. So the activations of one forward pass are counted, however they are called.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from surefoot import gradients
+from surefoot.errors import SurefootError, SurefootWarning
+from surefoot.gradients import Query
+
+_RECTIFIERS = frozenset(
+    {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "threshold", "leaky_relu", "prelu"}
+    | {"rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "hardswish"}
+)
+_SQUASHERS = frozenset({"sigmoid", "tanh", "hardsigmoid", "logsigmoid", "softsign", "tanhshrink"})
+_SOFTMAX = frozenset({"softmax", "log_softmax", "scaled_dot_product_attention"})
+_POOLS = frozenset(
+    f"{kind}max_pool{dims}d{tail}"
+    for kind in ("", "adaptive_")
+    for dims in (1, 2, 3)
+    for tail in ("", "_with_indices")
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Methods that hook the same modules: which these are, and which functions they stand for."""
+
+    words: tuple[str, ...]
+    hooked: Callable[[nn.Module], bool]
+    functions: frozenset[str]
+    once: bool
+
+    def names(self, method: type) -> bool:
+        """Whether the method is of this family."""
+        return any(word in kind.__name__ for kind in method.__mro__ for word in self.words)
+
+
+_DEEP_LIFT_TYPES = (
+    *(nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.Softmax),
+)
+FAMILIES = (
+    Family(
+        ("GuidedBackprop", "Deconvolution", "GuidedGradCam"),
+        lambda module: isinstance(module, nn.ReLU),
+        _RECTIFIERS,
+        once=False,
+    ),
+    Family(
+        ("DeepLift",),
+        lambda module: type(module) in _DEEP_LIFT_TYPES,
+        _RECTIFIERS | _SQUASHERS | _POOLS | _SOFTMAX,
+        once=True,
+    ),
+    Family(
+        ("LRP",),
+        lambda module: type(module) in (nn.ReLU, nn.Tanh),
+        _RECTIFIERS | _SQUASHERS | _SOFTMAX,
+        once=True,
+    ),
+)
+
+
+def family(method: type) -> Family | None:
+    """The family of module-hook methods that `method` belongs to, if any."""
+    return next((each for each in FAMILIES if each.names(method)), None)
+
+
+def check_hooks(method: type, request: Query) -> None:
+    """Raise or warn if captum's hooks miss activations of this model; one forward pass.
+
+    Raises:
+        SurefootError: not one activation is a module the method can hook, or a module that may
+            be used once is used several times.
+
+    Warns:
+        SurefootWarning: some activations are not, and are treated as in the plain gradient.
+    """
+    group = family(method)
+    if group is None:
+        return
+    functions, modules = _count(request.take(slice(0, 1)), group)
+    reused = [name for name, times in modules.items() if times > 1]
+    if group.once and reused:
+        raise SurefootError(
+            f"{method.__name__} is wrong when a module is used more than once, and {reused[0]!r} "
+            f"is used {modules[reused[0]]} times; give each place a module of its own"
+        )
+    called, hooked = sum(functions.values()), sum(modules.values())
+    if called <= hooked:
+        return
+    told = f"{called - hooked} of {called} activations ({', '.join(functions)})"
+    if not hooked:
+        raise SurefootError(
+            f"{method.__name__} works by hooks on activation modules such as nn.ReLU, and finds "
+            f"none: {told} are function calls or other modules, so it would silently return the "
+            "plain gradient. Write them as modules (nn.ReLU), or use Gradient"
+        )
+    warnings.warn(
+        f"{method.__name__} cannot hook {told}: function calls such as F.relu, or modules it does "
+        "not know; there it acts as the plain gradient",
+        SurefootWarning,
+        stacklevel=2,
+    )
+
+
+def _count(request: Query, group: Family) -> tuple[Counter[str], Counter[str]]:
+    """Calls of the family's functions, by name, and of the modules it hooks, by name."""
+    modules: Counter[str] = Counter()
+    handles = [
+        module.register_forward_pre_hook(lambda _module, _args, name=name: modules.update([name]))
+        for name, module in request.model.named_modules()
+        if group.hooked(module)
+    ]
+    counter = _Counting(group.functions)
+    try:
+        # With gradients on, or PyTorch takes fused paths that show no activations.
+        with torch.enable_grad(), counter:
+            gradients.forward(request.model, request.inputs, request.extra)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counter.calls, modules
+
+
+class _Counting(TorchFunctionMode):
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__()
+        self.names = names
+        self.calls: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "").strip("_")
+        if name in self.names:
+            self.calls[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Whatever is done to the modules inside, they are as before afterwards.
+
+    Hooks, attributes and parameter storage are put back. In-place activations are switched off
+    meanwhile: they overwrite what hooks on modules and layers look at.
+    """
+    before = [(vars(module), dict(vars(module))) for module in model.modules()]
+    tables = [(v, v.copy()) for _, held in before for v in held.values() if isinstance(v, dict)]
+    storage = [(parameter, parameter.data) for parameter in model.parameters()]
+    try:
+        for live, held in before:
+            live.update({"inplace": False} if held.get("inplace") is True else {})
+        yield
+    finally:
+        # In place: handles of the caller's own hooks refer to these very dicts.
+        for live, held in [*before, *tables]:
+            live.clear()
+            live.update(held)
+        for parameter, values in storage:
+            if parameter.data_ptr() != values.data_ptr():
+                parameter.data = values
