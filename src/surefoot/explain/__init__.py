@@ -1,5 +1,6 @@
 """Explainers: frozen recipes, called as `explainer(model, inputs, target) -> attributions`."""
 
+from surefoot.explain._adapters import bind, quantus
 from surefoot.explain._base import Explainer, Function, as_explainer
 from surefoot.explain._captum import Captum
 from surefoot.explain._expected import ExpectedGradients
@@ -22,9 +23,11 @@ __all__ = [
     "IntegratedGradients",
     "SmoothGrad",
     "as_explainer",
+    "bind",
     "from_json",
     "heatmap",
     "parse",
+    "quantus",
     "reduce",
     "tensors",
     "to_json",
