@@ -1,8 +1,8 @@
 """Saliency maps that can be trusted: decoy-enhanced explanations for PyTorch."""
 
-from surefoot import decoy, explain
+from surefoot import decoy, explain, metric
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["MissingExtraError", "SurefootError", "SurefootWarning", "decoy", "explain"]
+__all__ = ["MissingExtraError", "SurefootError", "SurefootWarning", "decoy", "explain", "metric"]

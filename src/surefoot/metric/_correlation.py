@@ -1,0 +1,207 @@
+"""Whether larger attributions go with larger changes of the score."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import checks, draws, gradients
+from surefoot.chunking import Block
+from surefoot.errors import SurefootError
+from surefoot.gradients import Query, Score
+from surefoot.metric._baselines import Baseline, resolve
+from surefoot.metric._evaluate import over_grid, place_shape, scores
+from surefoot.metric._inputs import Count, count, result_type, rows, wide
+from surefoot.metric._ranks import average, ordinal
+from surefoot.metric._similarity import correlation
+
+
+def faithfulness_correlation(
+    model: nn.Module,
+    images: Tensor,
+    a: Tensor,
+    target: checks.Target = None,
+    *,
+    size: Count = 0.1,
+    runs: int = 100,
+    baseline: Baseline = "black",
+    score: Score = "logit",
+    seed: int = 0,
+    subsets: Tensor | None = None,
+    extra: Mapping[str, Tensor] | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    """Correlation of a subset's attributions with the drop when it goes; higher is better.
+
+    Pearson over random subsets S of the places, |S| fixed, of sum_S a and F(x) - F(x without S)
+    (Bhatt et al., arXiv 2005.00631, Eq. 4). All samples share the subsets.
+
+    Args:
+        model: module from images (N, ...) to logits (N, K), in evaluation mode.
+        images: floating point (N, ...).
+        a: signed attributions, one a place, (N, H, W), or one an entry, shaped like the images.
+        target: class index, one for each sample, or None for the class predicted for the images.
+        size: |S|, places in a subset, or their share if a float below 1 (the default is this
+            project's choice).
+        runs: number of subsets.
+        baseline: what replaces a removed place, see `perturbation_curve`.
+        score: F, see `explain.Gradient`.
+        seed: of the subsets.
+        subsets: bool (M, ...), each shaped like one map, instead of drawn ones.
+        extra: further keyword inputs of the model, each with leading dimension N.
+        chunk: images sent through the model at once; None chooses. It does not change results.
+
+    Returns:
+        (N,) in [-1, 1]; NaN where the sums or the drops are all alike.
+
+    Raises:
+        SurefootError: a training-mode model, inputs that are not finite, a map that does not fit,
+            a target out of range, an unknown baseline, `size` out of range, fewer than 2 subsets,
+            or subsets that do not fit the map.
+
+    >>> model = nn.Linear(3, 2, bias=False).eval()
+    >>> x = torch.tensor([[1.0, 2.0, 3.0]])
+    >>> faithfulness_correlation(model, x, x * model.weight.detach()[:1], 0, size=1)
+    tensor([1.])
+    """
+    request = gradients.query(model, images, target, extra, create_graph=False)
+    shape = place_shape(a, images, "a")
+    chosen = _subsets(a, size, runs, seed) if subsets is None else _given(subsets, a)
+    start = resolve(baseline, images)
+    gone = chosen.view(len(chosen), *shape)
+
+    def compute(block: Block) -> Tensor:
+        removed = gone[None, block.variants]
+        points = torch.where(removed, start[block.samples, None], images[block.samples, None])
+        return scores(request, block.samples, points, score)
+
+    left = over_grid(request, len(chosen), compute, chunk)
+    flat = wide(a)
+    sums = torch.stack([flat[:, subset].sum(1) for subset in chosen], 1)
+    # F(x) is the same for all subsets, so the drop correlates as -F(x without S) does.
+    return correlation(sums, wide(-left)).to(result_type(images))
+
+
+def _subsets(a: Tensor, size: Count, runs: int, seed: int) -> Tensor:
+    """`runs` random subsets of the entries of one map, bool (runs, n)."""
+    if runs < 2:
+        raise SurefootError(f"runs={runs}, expected at least 2: one point has no correlation")
+    entries = a[0].numel()
+    picked = torch.zeros(runs, entries, dtype=torch.bool)
+    for run in range(runs):
+        order = torch.randperm(entries, generator=draws.generator(seed, run))
+        picked[run, order[: count(size, entries)]] = True
+    return picked.to(a.device)
+
+
+def _given(subsets: Tensor, a: Tensor) -> Tensor:
+    fits = isinstance(subsets, Tensor) and subsets.dtype == torch.bool and subsets.ndim >= 2
+    if not fits or len(subsets) < 2 or subsets[0].numel() != a[0].numel():
+        raise SurefootError(
+            f"subsets are {tuple(getattr(subsets, 'shape', ()))} "
+            f"{getattr(subsets, 'dtype', type(subsets).__name__)}, expected a bool tensor "
+            f"(M, {', '.join(map(str, a.shape[1:]))}) with M >= 2"
+        )
+    return subsets.flatten(1).to(a.device)
+
+
+def monotonicity_correlation(
+    model: nn.Module,
+    images: Tensor,
+    a: Tensor,
+    target: checks.Target = None,
+    *,
+    groups: int | None = None,
+    samples: int = 10,
+    score: Score = "probability",
+    seed: int = 0,
+    noise: Tensor | None = None,
+    extra: Mapping[str, Tensor] | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    """Rank correlation of attributions with what is lost without them; higher is better.
+
+    Spearman over groups g of the places of sum_g a and mean_j (F(x with g from noise j) - F(x))^2
+    (Nguyen & Martinez, arXiv 2007.07584, 2.3; their division by F(x)^2 changes no rank). The
+    groups are cut from the places in ascending order of `a`, as evenly as possible.
+
+    Args:
+        model: module from images (N, ...) to logits (N, K), in evaluation mode.
+        images: floating point (N, ...).
+        a: attributions, one a place or shaped like the images; the source takes absolutes.
+        target: class index, one for each sample, or None for the class predicted for the images.
+        groups: number of groups; None takes 32, or as many as there are places.
+        samples: noise draws for each group, uniform in [0, 1), shared by all samples and groups.
+        score: F, see `explain.Gradient`.
+        seed: of the noise.
+        noise: (M, ...), each shaped like one image, instead of drawn ones.
+        extra: further keyword inputs of the model, each with leading dimension N.
+        chunk: images sent through the model at once; None chooses. It does not change results.
+
+    Returns:
+        (N,) in [-1, 1]; NaN where the sums or the losses are all alike.
+
+    Raises:
+        SurefootError: a training-mode model, inputs that are not finite, a map that does not fit,
+            a target out of range, fewer than 2 groups or more than places, or noise of another
+            shape.
+
+    >>> model = nn.Linear(3, 2, bias=False).eval()
+    >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 10.0, 100.0], [0.0, 0.0, 0.0]]))
+    >>> x = torch.ones(1, 3)
+    >>> monotonicity_correlation(model, x, x * model.weight.detach()[:1], 0, score="logit")
+    tensor([1.])
+    """
+    request = gradients.query(model, images, target, extra, create_graph=False)
+    shape = place_shape(a, images, "a")
+    entries = a[0].numel()
+    groups = min(32, entries) if groups is None else groups
+    if not 2 <= groups <= entries:
+        raise SurefootError(f"groups={groups}, expected 2 to {entries}, the places of a map")
+    drawn = injected(noise, images, "noise")
+    if drawn is None:
+        drawn = draws.uniform(seed, slice(0, samples), images)
+    group = (ordinal(-rows(a)) * groups).div(entries, rounding_mode="floor")
+    placed = group.view(len(a), *shape)
+    loss = _squared_changes(request, placed, groups, noise=drawn, score=score, chunk=chunk)
+    sums = wide(a).new_zeros(len(a), groups).scatter_add_(1, group, wide(a).detach())
+    return correlation(average(sums), average(loss)).to(result_type(images))
+
+
+def _squared_changes(
+    request: Query,
+    group: Tensor,
+    groups: int,
+    *,
+    noise: Tensor,
+    score: Score,
+    chunk: int | None,
+) -> Tensor:
+    """Mean squared change of the score when a group's places come from the noise, (N, G)."""
+    images = request.inputs
+    dims = [1] * (images.ndim - 1)
+    index = torch.arange(groups, device=images.device).repeat_interleave(len(noise))
+
+    def compute(block: Block) -> Tensor:
+        here = index[block.variants].view(-1, *dims)
+        fill = noise[torch.arange(len(index), device=images.device)[block.variants] % len(noise)]
+        points = torch.where(group[block.samples, None] == here, fill, images[block.samples, None])
+        return scores(request, block.samples, points, score)
+
+    original = over_grid(
+        request, 1, lambda b: scores(request, b.samples, images[b.samples, None], score), chunk
+    )
+    changed = over_grid(request, len(index), compute, chunk)
+    return (changed - original).square().view(len(images), groups, -1).mean(2)
+
+
+def injected(noise: Tensor | None, images: Tensor, name: str) -> Tensor | None:
+    """Draws given by the caller, (M, ...) each shaped like one image, or None."""
+    if noise is None:
+        return None
+    if not isinstance(noise, Tensor) or noise.shape[1:] != images.shape[1:] or not len(noise):
+        raise SurefootError(
+            f"{name} is {tuple(getattr(noise, 'shape', ())) or type(noise).__name__}, expected "
+            f"(M, {', '.join(map(str, images.shape[1:]))}): draws shaped like one image each"
+        )
+    return noise.to(images)

@@ -1,0 +1,160 @@
+"""Sanity checks: does the map depend on the model's weights, and on the class it explains?"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import checks, draws, gradients
+from surefoot.errors import SurefootError
+from surefoot.gradients import Query
+from surefoot.metric._inputs import check_map
+from surefoot.metric._layers import find
+from surefoot.metric._sensitivity import Explain
+from surefoot.metric._similarity import spearman
+
+Similarity = Callable[[Tensor, Tensor], Tensor]
+
+
+def parameter_randomisation(
+    explainer: Explain,
+    model: nn.Module,
+    images: Tensor,
+    target: checks.Target = None,
+    *,
+    similarity: Similarity = spearman,
+    order: Literal["cascading", "independent"] = "cascading",
+    layers: Sequence[str] | None = None,
+    seed: int = 0,
+    extra: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """How alike the map stays when the model's layers are randomised; lower is better.
+
+    s(E(f), E(f_l)) for each layer l, f_l the model with l randomised ("independent"), or with l and
+    all layers above it ("cascading", from the output down) (Adebayo et al., arXiv 1810.03292). Each
+    parameter is redrawn from a Gaussian with its own mean and standard deviation, which keeps the
+    scale of the activations and leaves constant parameters as they are; buffers stay (this
+    project's choice: the source re-initialises). The model itself is not touched.
+
+    Args:
+        explainer: callable (model, inputs, target) -> maps (N, ...), each sample by itself.
+        model: module from images (N, ...) to logits (N, K), in evaluation mode.
+        images: floating point (N, ...).
+        target: class index, one for each sample, or None for the class the unchanged model
+            predicts, held while it is randomised.
+        similarity: of two batches of maps; give e.g. `lambda a, b: spearman(a.abs(), b.abs())`
+            for the source's other form.
+        order: "cascading" or "independent".
+        layers: names of the layers from the output down; None takes every module that has
+            parameters of its own, last registered first.
+        seed: of the draws; each layer's depend on its place in the list alone.
+        extra: further keyword inputs of model and explainer, each with leading dimension N.
+
+    Returns:
+        By layer name in order, (N,) each, in the range of `similarity`, [-1, 1] for `spearman`.
+
+    Raises:
+        SurefootError: a training-mode model, inputs that are not finite, a target out of range, an
+            unknown layer or order, or a model without parameters.
+
+    >>> model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)).eval()
+    >>> parameter_randomisation(lambda model, x, target: x, model, torch.rand(1, 3))
+    {'1': tensor([1.]), '0': tensor([1.])}
+    """
+    request = gradients.query(model, images, target, extra, create_graph=False)
+    names = _layers(model) if layers is None else list(layers)
+    if order not in ("cascading", "independent"):
+        raise SurefootError(f'order={order!r}, expected "cascading" or "independent"')
+    if not names:
+        raise SurefootError("the model has no layer with parameters, nothing can be randomised")
+    original = _maps(explainer, request)
+    changed = _randomised(model, names, seed, cascading=order == "cascading")
+    return {name: similarity(original, _maps(explainer, request, other)) for name, other in changed}
+
+
+def random_logit(
+    explainer: Explain,
+    model: nn.Module,
+    images: Tensor,
+    target: checks.Target = None,
+    *,
+    similarity: Similarity = spearman,
+    seed: int = 0,
+    extra: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """How alike the maps of the target and of another class are; lower is better.
+
+    s(E_y(x), E_y'(x)), y' = (y + r) mod K with one random r in 1..K-1 for all samples (Sixt et al.,
+    arXiv 1912.09818, who compare with SSIM: `similarity=ssim`).
+
+    Args:
+        explainer: callable (model, inputs, target) -> maps (N, ...), each sample by itself.
+        model: module from images (N, ...) to logits (N, K), in evaluation mode.
+        images: floating point (N, ...).
+        target: class index, one for each sample, or None for the class predicted for the images.
+        similarity: of two batches of maps.
+        seed: of r.
+        extra: further keyword inputs of model and explainer, each with leading dimension N.
+
+    Returns:
+        (N,), in the range of `similarity`, [-1, 1] for `spearman`.
+
+    Raises:
+        SurefootError: a training-mode model, inputs that are not finite, or a target out of range.
+
+    >>> model = nn.Linear(3, 2, bias=False).eval()
+    >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
+    >>> random_logit(lambda model, x, target: model.weight[target], model, torch.ones(1, 3))
+    tensor([-1.])
+    """
+    request = gradients.query(model, images, target, extra, create_graph=False)
+    one = request.take(slice(0, 1))
+    found = gradients.predict(one.model, one.inputs, one.extra)
+    checks.check_target_range(request.target, found)
+    classes = found.shape[1]
+    shift = int(torch.randint(1, classes, (), generator=draws.generator(seed, 0)))
+    other = (request.target + shift) % classes
+    return similarity(_maps(explainer, request), _maps(explainer, request, target=other))
+
+
+def _maps(
+    explainer: Explain,
+    request: Query,
+    model: nn.Module | None = None,
+    target: Tensor | None = None,
+) -> Tensor:
+    extra = {"extra": request.extra} if request.extra else {}
+    maps = explainer(
+        request.model if model is None else model,
+        request.inputs,
+        request.target if target is None else target,
+        **extra,
+    )
+    return check_map(maps, "the explainer's result").detach()
+
+
+def _layers(model: nn.Module) -> list[str]:
+    own = [name for name, module in model.named_modules() if list(module.parameters(recurse=False))]
+    return own[::-1]
+
+
+def _randomised(
+    model: nn.Module, names: Sequence[str], seed: int, *, cascading: bool
+) -> Iterator[tuple[str, nn.Module]]:
+    """A copy of the model for each name, with that layer (and those before it) randomised."""
+    other = copy.deepcopy(model)
+    for number, name in enumerate(names):
+        if not cascading:
+            other = copy.deepcopy(model)
+        _redraw(find(other, name), draws.generator(seed, number))
+        yield name, other
+
+
+@torch.no_grad()
+def _redraw(module: nn.Module, generator: torch.Generator) -> None:
+    for parameter in module.parameters(recurse=False):
+        noise = torch.randn(parameter.shape, generator=generator).to(parameter)
+        spread = parameter.std(correction=0)
+        parameter.copy_(parameter.mean() + spread * noise)

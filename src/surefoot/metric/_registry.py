@@ -1,0 +1,157 @@
+"""The metrics by name, with what a table or an audit must know of each."""
+
+import difflib
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surefoot.errors import SurefootError
+from surefoot.metric import (
+    _areas,
+    _correlation,
+    _fidelity,
+    _infidelity,
+    _kendall,
+    _lens,
+    _localisation,
+    _randomisation,
+    _road,
+    _sensitivity,
+    _similarity,
+    _sparsity,
+    _ssim,
+    _stability,
+)
+
+# The words of `needs`, in the order of the metrics' positional arguments.
+PAIR = ("a", "b")
+MAP = ("a",)
+MASK = ("h", "mask")
+MODEL_MAP = ("model", "images", "h", "target")
+MOVED = ("h", "h2", "images", "images2")
+EXPLAINER = ("explainer", "model", "images", "target")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and what is known of it; calling it gives one number a sample, (N,).
+
+    Attributes:
+        function: the metric itself.
+        needs: what to give, in order: ("a", "b") two maps, ("a",) one map, ("h", "mask") a map and
+            the object, ("model", "images", "h", "target"), ("h", "h2", "images", "images2") maps
+            and inputs before and after, or ("explainer", "model", "images", "target").
+        range: lowest and highest value, at the defaults; infinite where it has no end.
+        higher_is_better: the direction.
+        options: keyword arguments it is called with.
+    """
+
+    function: Callable[..., Tensor | dict[str, Tensor]]
+    needs: tuple[str, ...]
+    range: tuple[float, float]
+    higher_is_better: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.__name__
+
+    def __call__(self, *given: Any, **options: Any) -> Tensor:
+        """The metric of what `needs` lists, (N,); one with a result a layer gives their mean."""
+        result = self.function(*given, **{**self.options, **options})
+        return result if isinstance(result, Tensor) else torch.stack([*result.values()]).mean(0)
+
+
+def _table() -> Mapping[str, Metric]:
+    inf, one = math.inf, (0.0, 1.0)
+    signed, positive = (-1.0, 1.0), (0.0, inf)
+    up, down = True, False
+    rows = [
+        Metric(_similarity.topk_intersection, PAIR, one, up),
+        Metric(_kendall.kendall, PAIR, signed, up),
+        Metric(_similarity.spearman, PAIR, signed, up),
+        Metric(_similarity.pearson, PAIR, signed, up),
+        Metric(_similarity.cosine, PAIR, signed, up),
+        Metric(_ssim.ssim, PAIR, signed, up),
+        Metric(_similarity.l2, PAIR, positive, down),
+        Metric(_similarity.mass_centre_shift, PAIR, positive, down),
+        Metric(_lens.lens_recall, PAIR, one, up),
+        Metric(_lens.lens_precision, PAIR, one, up),
+        Metric(_fidelity.saliency_fidelity, MODEL_MAP, positive, down),
+        Metric(_areas.deletion, MODEL_MAP, one, down),
+        Metric(_areas.insertion, MODEL_MAP, one, up),
+        Metric(_areas.morf, MODEL_MAP, signed, up),
+        Metric(_areas.lerf, MODEL_MAP, signed, down),
+        Metric(_fidelity.sufficiency, MODEL_MAP, signed, down),
+        Metric(_fidelity.comprehensiveness, MODEL_MAP, signed, up),
+        Metric(_correlation.faithfulness_correlation, MODEL_MAP, signed, up),
+        Metric(_correlation.monotonicity_correlation, MODEL_MAP, signed, up),
+        Metric(_infidelity.infidelity, MODEL_MAP, positive, down),
+        Metric(_road.road, MODEL_MAP, one, down),
+        Metric(_sensitivity.sensitivity, MOVED, positive, down),
+        Metric(_sensitivity.max_sensitivity, EXPLAINER, positive, down),
+        Metric(_sensitivity.average_sensitivity, EXPLAINER, positive, down),
+        Metric(_sensitivity.local_lipschitz, EXPLAINER, positive, down),
+        Metric(_stability.relative_input_stability, EXPLAINER, positive, down),
+        Metric(_stability.relative_output_stability, EXPLAINER, positive, down),
+        Metric(_stability.relative_representation_stability, EXPLAINER, positive, down),
+        Metric(_sparsity.gini, MAP, one, up),
+        Metric(_sparsity.entropy, MAP, positive, down),
+        Metric(_sparsity.effective_complexity, MAP, positive, down),
+        Metric(_localisation.pointing_game, MASK, one, up),
+        Metric(_localisation.relevance_mass_accuracy, MASK, one, up),
+        Metric(_localisation.relevance_rank_accuracy, MASK, one, up),
+        Metric(_localisation.topk_localisation, MASK, one, up),
+        Metric(_localisation.localisation_auc, MASK, one, up),
+        Metric(_randomisation.parameter_randomisation, EXPLAINER, signed, down),
+        Metric(_randomisation.random_logit, EXPLAINER, signed, down),
+    ]
+    return MappingProxyType({metric.name: metric for metric in rows})
+
+
+REGISTRY = _table()
+
+
+def names(*needs: str) -> list[str]:
+    """The names of all metrics, or of those that take exactly `needs`.
+
+    >>> names("a")
+    ['gini', 'entropy', 'effective_complexity']
+    """
+    return [name for name, metric in REGISTRY.items() if not needs or metric.needs == needs]
+
+
+def get(name: str, **options: Any) -> Metric:
+    """The metric of that name, with options set.
+
+    Raises:
+        SurefootError: an unknown name or option.
+
+    >>> overlap = get("topk_intersection", k=2)
+    >>> overlap(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[3.0, 1.0, 2.0]]))
+    tensor([0.5000])
+    >>> overlap.higher_is_better, overlap.range, overlap.needs
+    (True, (0.0, 1.0), ('a', 'b'))
+    """
+    if name not in REGISTRY:
+        close = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.3) or list(REGISTRY)
+        raise SurefootError(f"there is no metric {name!r}; close names: {', '.join(close)}")
+    metric = REGISTRY[name]
+    allowed = _options(metric.function)[len(metric.needs) :]
+    for option in options:
+        if option not in allowed:
+            raise SurefootError(
+                f"{name} has no option {option!r}; it has: {', '.join(allowed) or 'none'}"
+            )
+    return replace(metric, options={**metric.options, **options})
+
+
+def _options(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)
