@@ -183,6 +183,17 @@ def sum_blocks(parts: Iterator[tuple[Block, Tensor]], like: Tensor) -> Tensor:
     return total
 
 
+def value_and_gradient(
+    function: Callable[[Tensor], Tensor], at: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`function(at)`, (R,), and the gradient of each of its values in its own row, (R, ...)."""
+    with _autograd(create_graph=False):
+        point = at.detach().requires_grad_(True)
+        value = function(point)
+        (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
+    return value.detach(), gradient
+
+
 def _differentiable(request: Query) -> Tensor:
     if request.create_graph and request.inputs.requires_grad:
         return request.inputs

@@ -1,0 +1,62 @@
+"""The decoy problem where a block is too large for a linear programme: first-order, joint.
+
+An augmented Lagrangian with a multiplier for each output of the layer, minimised by Adam with a
+falling rate and projected to the box; the best feasible point wins. Used under attention and
+squeeze-excite, where all patches of a mask meet at every output, and for very large patches.
+"""
+
+import torch
+from torch import Tensor
+
+from surefoot import draws, gradients
+from surefoot.decoy._solve import Problem, approach
+
+_RATES = (0.008, 0.005, 0.003, 0.002, 0.0015, 0.001)  # of Adam, as a share of a feature's box
+_STEPS = 10  # at each rate
+_START = 1e-2  # size of the random start, likewise: the objective is flat at 0
+_WEIGHT = 0.1  # of the quadratic penalty at the first rate; doubles
+_AIM = 0.95  # of epsilon
+_WORTH = 200.0  # of a full swing against the penalty
+
+
+def solve_jointly(problem: Problem, seed: int) -> Tensor:
+    """Signed offsets u (B, n), every block feasible; the random start depends on `seed` alone."""
+    against, along = problem.span
+    width = (along - against).clamp_min(1e-12)
+    w = _START * draws.uniform(seed, slice(0, 1), problem.features).to(width)
+    w = w.expand_as(width).clamp(against / width, along / width).clone()
+    best, now = torch.zeros_like(w), torch.zeros(problem.outputs.shape).to(w)
+    pressure = torch.zeros_like(now)
+    optimiser = torch.optim.Adam([w], betas=(0.9, 0.99))
+    for turn, rate in enumerate(_RATES):
+        weight = _WEIGHT * 2**turn
+        optimiser.param_groups[0]["lr"] = rate
+        for _ in range(_STEPS):
+            w.grad = _slope(problem, w, width, pressure, weight)
+            optimiser.step()
+            w.copy_(w.clamp(against / width, along / width))
+        best, now = _better(problem, best, now, w * width)
+        pressure = (pressure + weight * (problem.measure(w * width).abs() - _AIM)).clamp_min(0)
+    return best
+
+
+def _better(problem: Problem, best: Tensor, now: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """The best of what we had, a way from there to u, and a way from nothing to u."""
+    still = torch.zeros_like(u)
+    options = [(best, now), approach(problem, best, now, u), approach(problem, still, 0 * now, u)]
+    worth = torch.stack([option.clamp_min(0).sum(1) for option, _ in options])
+    pick = worth.argmax(0)
+    every = torch.arange(len(u), device=u.device)
+    points, deviations = (torch.stack(each) for each in zip(*options, strict=True))
+    return points[pick, every], deviations[pick, every]
+
+
+def _slope(problem: Problem, w: Tensor, width: Tensor, pressure: Tensor, weight: float) -> Tensor:
+    room = problem.span[1].sum(1).clamp_min(1e-12)
+
+    def lagrangian(v: Tensor) -> Tensor:
+        u = v * width
+        held = (pressure + weight * (problem.measure(u).abs() - _AIM)).clamp_min(0)
+        return held.square().sum(1) / (2 * weight) - _WORTH * u.clamp_min(0).sum(1) / room
+
+    return gradients.value_and_gradient(lagrangian, w)[1]

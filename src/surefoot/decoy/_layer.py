@@ -1,0 +1,80 @@
+"""The part of a model below a layer: F_l of the paper, run no further than it needs."""
+
+import difflib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from surefoot.errors import SurefootError
+
+
+class _Reached(BaseException):  # noqa: N818 (not an error; must pass through `except Exception`)
+    """Carries the layer's output out of the forward pass, and stops it there."""
+
+    def __init__(self, output: object) -> None:
+        self.output = output
+
+
+def resolve_layer(model: nn.Module, layer: str | nn.Module) -> str:
+    """The layer's name in `model`.
+
+    Raises:
+        SurefootError: no such layer; close matches are named.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if isinstance(layer, nn.Module):
+        for name, module in modules.items():
+            if module is layer:
+                return name
+        raise SurefootError(
+            f"layer={type(layer).__name__}(...) is not a submodule of this model; pass its name"
+        )
+    if layer in modules and layer:
+        return layer
+    names = [name for name in modules if name]
+    close = difflib.get_close_matches(str(layer), names, n=5, cutoff=0.3) or names[:8]
+    raise SurefootError(
+        f"layer={layer!r} is not a submodule of {type(model).__name__}; did you mean "
+        f"{', '.join(map(repr, close)) or 'another model: this one has no submodules'}?"
+    )
+
+
+class Trunk:
+    """F_l: inputs (R, ...) to the layer's output, flattened to (R, m); the rest does not run.
+
+    Where a module is called several times in a pass, its first call counts.
+    """
+
+    def __init__(self, model: nn.Module, layer: str) -> None:
+        self.model = model
+        self.layer = layer
+
+    def __call__(self, rows: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
+        """The output in its own shape (R, ...), with a graph where gradients are enabled.
+
+        Raises:
+            SurefootError: the layer does not run, or its output is not a tensor of R rows.
+        """
+
+        def stop(_module: nn.Module, _args: object, output: object) -> None:
+            raise _Reached(output)
+
+        handle = self.model.get_submodule(self.layer).register_forward_hook(stop)
+        try:
+            self.model(rows.clone(), **extra)
+        except _Reached as reached:
+            return self._tensor(reached.output, len(rows))
+        finally:
+            handle.remove()
+        raise SurefootError(f"layer {self.layer!r} is not run by the model's forward pass")
+
+    def _tensor(self, output: object, rows: int) -> Tensor:
+        first = output[0] if isinstance(output, (tuple, list)) and output else output
+        if isinstance(first, Tensor) and first.ndim >= 2 and len(first) == rows:
+            return first
+        came = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
+        raise SurefootError(
+            f"layer {self.layer!r} gives {came} for {rows} inputs, expected a tensor with one row "
+            "an input; choose another layer"
+        )
