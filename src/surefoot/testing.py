@@ -1,0 +1,284 @@
+"""Does an explainer keep the contract? For authors of explainers, in their own test suites."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import checks, draws, gradients
+from surefoot.errors import SurefootError
+from surefoot.explain import Explainer, as_explainer
+from surefoot.gradients import Query, Score
+from surefoot.metric import spearman
+
+_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+_LOW_PRECISION = 5e-2
+_COMPLETE = 0.05
+_DERIVATIVE = 1e-3
+_ALIKE = 0.95
+_SHUFFLES = 3
+# The true step has no kink of the model inside it; a larger one has less rounding error.
+_STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property: what was measured, the limit it is held to, and whether it passed.
+
+    Attributes:
+        name: of the property.
+        value: the measured number, or None where there is nothing to measure.
+        threshold: the largest value that passes, or None for a number that is only reported.
+        passed: whether it did.
+        note: what the number means here.
+    """
+
+    name: str
+    value: float | None
+    threshold: float | None
+    passed: bool
+    note: str
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """What `check_explainer` found; shows itself as a table."""
+
+    explainer: Explainer
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    def __getitem__(self, name: str) -> Check:
+        for check in self.checks:
+            if check.name == name:
+                return check
+        raise SurefootError(f"no check {name!r}; there are {[c.name for c in self.checks]}")
+
+    def __repr__(self) -> str:
+        lines = [f"{'passed' if self.passed else 'FAILED'}: {self.explainer!r}"]
+        for check in self.checks:
+            value = "-" if check.value is None else f"{check.value:.2g}"
+            limit = "" if check.threshold is None else f"<= {check.threshold:.2g}"
+            verdict = "ok" if check.passed else "FAILED"
+            lines.append(f"  {check.name:<18} {verdict:<7} {value:>8} {limit:<10} {check.note}")
+        return "\n".join(lines)
+
+
+def check_explainer(
+    explainer: Explainer | Callable[..., Tensor],
+    model: nn.Module,
+    inputs: Tensor,
+    target: checks.Target = None,
+    *,
+    extra: Mapping[str, Tensor] | None = None,
+) -> Report:
+    """Measure whether an explainer keeps the library's contract, on a model and inputs.
+
+    - completeness: |sum of the map - change of the score from a baseline|, over the sum's size.
+      Explainers with a `completeness_gap` claim it and must hold it (their own baseline); for
+      others it is reported against the zero input.
+    - batch invariance: largest change of the map when samples are explained one by one, or in
+      another order, over the largest entry.
+    - determinism: the same, between two calls. The global random state differs between them.
+    - differentiability: with `create_graph`, in float64, the derivative along a random direction
+      of inputs and parameters against central differences. A refusal (SurefootError) passes; a
+      map without a graph does not.
+    - randomisation: Spearman correlation of absolute maps between the model and copies with each
+      parameter's entries shuffled (after Adebayo et al., arXiv 1810.03292), mean over samples
+      and copies. Near 1 means that the map ignores the model.
+
+    The thresholds are this project's choice. Model and global random state are left alone.
+
+    Args:
+        explainer: an explainer, or a callable (model, inputs, target) -> attributions.
+        model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
+        inputs: floating point, (N, ...).
+        target: class index, one for each sample, or None for the predicted class.
+        extra: further keyword inputs of the model, each with leading dimension N.
+
+    Raises:
+        SurefootError: what calling the explainer raises.
+
+    >>> from surefoot.explain import Gradient
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.Softplus(), nn.Linear(8, 2)).eval()
+    >>> check_explainer(Gradient(), model, torch.rand(3, 4)).passed
+    True
+    """
+    explainer = as_explainer(explainer)
+    request = gradients.query(model, inputs.detach(), target, extra, create_graph=False)
+    with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
+        maps = _maps(explainer, request)
+        found = (
+            _completeness(explainer, request, maps),
+            _batch_invariance(explainer, request, maps),
+            _determinism(explainer, request, maps),
+            _differentiability(explainer, request),
+            _randomisation(explainer, request, maps),
+        )
+    return Report(explainer, found)
+
+
+def _maps(explainer: Explainer, request: Query) -> Tensor:
+    return explainer(
+        request.model, request.inputs, request.target, extra=request.extra, create_graph=False
+    )
+
+
+def _limited(name: str, value: float, threshold: float, note: str) -> Check:
+    return Check(name, value, threshold, value <= threshold, note)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    size = torch.maximum(one.abs().max(), other.abs().max())
+    return float((one - other).abs().max() / size) if size > 0 else 0.0
+
+
+def _completeness(explainer: Explainer, request: Query, maps: Tensor) -> Check:
+    totals = maps.flatten(1).sum(1)
+    measure: Any = getattr(explainer, "completeness_gap", None)
+    if measure is not None:
+        gap = measure(request.model, request.inputs, request.target, extra=request.extra)
+        note = "gap between the map's sum and the score's change, which this method promises"
+        return _limited("completeness", _relative(gap, totals), _COMPLETE, note)
+    gap = totals - (_scores(explainer, request) - _scores(explainer, request, zero=True))
+    note = "sum of the map against the score's change from zero; not promised"
+    return Check("completeness", _relative(gap, totals), None, True, note)
+
+
+def _relative(gap: Tensor, totals: Tensor) -> float:
+    size = float(totals.abs().max())
+    return float(gap.abs().max()) / size if size > 0 else float(gap.abs().max())
+
+
+def _scores(explainer: Explainer, request: Query, *, zero: bool = False) -> Tensor:
+    inputs = torch.zeros_like(request.inputs) if zero else request.inputs
+    logits = gradients.predict(request.model, inputs, request.extra)
+    return gradients.class_scores(logits, request.target, _score(explainer))
+
+
+def _score(explainer: object) -> Score:
+    if isinstance(base := getattr(explainer, "base", None), Explainer):
+        return _score(base)
+    score: Score = getattr(explainer, "score", "logit")
+    return score
+
+
+def _batch_invariance(explainer: Explainer, request: Query, maps: Tensor) -> Check:
+    count = len(request.inputs)
+    if count == 1:
+        # A stranger in the batch, made of the same values.
+        stranger = request.inputs.roll(1, -1)
+        request = request.expand(torch.stack([request.inputs[0], stranger[0]])[None])
+        maps = torch.cat([maps, _maps(explainer, request.take(slice(1, 2)))])
+    rows = range(len(request.inputs))
+    alone = [_maps(explainer, request.take(slice(row, row + 1))) for row in rows]
+    turned = _maps(explainer, _reordered(request)).flip(0)
+    value = max(_difference(maps, torch.cat(alone)), _difference(maps, turned))
+    note = "change of the map with the rest of the batch and its order"
+    return _limited("batch invariance", value, _tolerance(request.inputs), note)
+
+
+def _reordered(request: Query) -> Query:
+    extra = {name: value.flip(0) for name, value in request.extra.items()}
+    return Query(request.model, request.inputs.flip(0), request.target.flip(0), extra)
+
+
+def _tolerance(inputs: Tensor) -> float:
+    return _TOLERANCE.get(inputs.dtype, _LOW_PRECISION)
+
+
+def _determinism(explainer: Explainer, request: Query, maps: Tensor) -> Check:
+    torch.rand(1)
+    value = _difference(maps, _maps(explainer, request))
+    # Accelerators add in no fixed order.
+    limit = _tolerance(request.inputs) if request.inputs.device.type != "cpu" else 0.0
+    return _limited("determinism", value, limit, "change of the map from call to call")
+
+
+def _differentiability(explainer: Explainer, request: Query) -> Check:
+    name = "differentiability"
+    copied = _in_double(explainer, request)
+    if copied is None:
+        return Check(name, None, None, True, "not measured: the model does not run in float64")
+    explainer, request = copied
+    try:
+        maps = explainer(
+            request.model,
+            request.inputs.requires_grad_(),
+            request.target,
+            extra=request.extra,
+            create_graph=True,
+        )
+    except SurefootError as refusal:
+        return Check(name, None, None, True, f"refused: {str(refusal)[:60]}...")
+    if not maps.requires_grad:
+        return Check(name, None, None, False, "create_graph=True gave a map without a graph")
+    value = _derivative_error(explainer, request, maps)
+    return _limited(name, value, _DERIVATIVE, "derivative in inputs and parameters, in float64")
+
+
+def _in_double(explainer: Explainer, request: Query) -> tuple[Explainer, Query] | None:
+    # Copied together: a layer among the explainer's settings stays a layer of the model.
+    model, explainer = copy.deepcopy((request.model, explainer))
+    extra = {k: v.double() if v.is_floating_point() else v for k, v in request.extra.items()}
+    try:
+        inputs = request.inputs.double()
+        gradients.predict(model.double(), inputs, extra)
+    except (RuntimeError, TypeError):
+        return None
+    return explainer, Query(model, inputs, request.target, extra)
+
+
+def _derivative_error(explainer: Explainer, request: Query, maps: Tensor) -> float:
+    """Relative error of the derivative of a random projection along a random direction."""
+    places = [request.inputs, *(p for p in request.model.parameters() if p.requires_grad)]
+    ways = [_noise(place, number) for number, place in enumerate(places)]
+    weights = _noise(maps, len(places))
+    slopes = torch.autograd.grad((maps * weights).sum(), places, allow_unused=True)
+    along = sum(float((g * w).sum()) for g, w in zip(slopes, ways, strict=True) if g is not None)
+
+    def projection(step: float) -> float:
+        with torch.no_grad():
+            torch._foreach_add_(places, ways, alpha=step)
+            value = float((_maps(explainer, request) * weights).sum())
+            torch._foreach_add_(places, ways, alpha=-step)
+        return value
+
+    errors = []
+    for step in _STEPS:
+        measured = (projection(step) - projection(-step)) / (2 * step)
+        size = max(abs(measured), abs(along), 1e-6 * float(maps.detach().abs().sum()))
+        errors.append(abs(measured - along) / size if size > 0 else 0.0)
+    return min(errors)
+
+
+def _noise(like: Tensor, number: int) -> Tensor:
+    return torch.randn(like.shape, generator=draws.generator(0, number), dtype=like.dtype).to(like)
+
+
+def _randomisation(explainer: Explainer, request: Query, maps: Tensor) -> Check:
+    alike = []
+    for number in range(_SHUFFLES):
+        model, other = copy.deepcopy((request.model, explainer))
+        _shuffle(model, number)
+        changed = _maps(other, Query(model, request.inputs, request.target, request.extra))
+        # Two constant maps have no ranks to compare: they show nothing of the model either.
+        alike.append(spearman(maps.abs(), changed.abs()).nan_to_num(nan=1.0).mean())
+    value = float(torch.stack(alike).mean())
+    note = "rank correlation with maps of models with shuffled parameters"
+    return _limited("randomisation", value, _ALIKE, note)
+
+
+@torch.no_grad()
+def _shuffle(model: nn.Module, number: int) -> None:
+    source = draws.generator(1, number)
+    for parameter in model.parameters():
+        order = torch.randperm(parameter.numel(), generator=source).to(parameter.device)
+        parameter.copy_(parameter.flatten()[order].view_as(parameter))
