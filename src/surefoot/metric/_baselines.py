@@ -32,7 +32,7 @@ def blurred(images: Tensor) -> Tensor:
         raise SurefootError(
             f'baseline="blur" needs images (N, C, H, W), got {tuple(images.shape)}; use "mean"'
         )
-    return blur(images)
+    return blur(images, 11, 5.0, edges=True)
 
 
 def noise(seed: int = 0, low: float = 0.0, high: float = 1.0) -> Callable[[Tensor], Tensor]:

@@ -1,24 +1,33 @@
-"""Gaussian windows and blur."""
+"""Gaussian blur as two matrix products, one a side; several times faster than a convolution."""
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
-def gaussian_window(size: int, sigma: float) -> Tensor:
-    """Gaussian weights that sum to 1, (size, size), float64.
+def blur(images: Tensor, size: int, sigma: float, *, edges: bool) -> Tensor:
+    """Images (..., H, W) under a Gaussian window whose weights sum to 1.
 
-    >>> gaussian_window(3, 1e9)[0] * 9
-    tensor([1., 1., 1.], dtype=torch.float64)
+    Args:
+        images: any floating dtype.
+        size: odd side of the window.
+        sigma: of the Gaussian, in pixels.
+        edges: whether the border is repeated outwards, which keeps the size; else only places
+            where the window fits remain, (..., H - size + 1, W - size + 1).
+
+    >>> blur(torch.ones(1, 4, 5), 3, 1.5, edges=False)
+    tensor([[[1., 1., 1.],
+             [1., 1., 1.]]])
     """
+    down, across = (_band(n, size, sigma, edges).to(images) for n in images.shape[-2:])
+    return down @ images @ across.T
+
+
+def _band(entries: int, size: int, sigma: float, edges: bool) -> Tensor:
+    """The matrix that blurs a vector of `entries`, float64."""
     place = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     weight = torch.exp(-((place / sigma) ** 2) / 2)
-    return torch.outer(weight, weight) / weight.sum() ** 2
-
-
-def blur(images: Tensor, size: int = 11, sigma: float = 5.0) -> Tensor:
-    """Images (N, C, H, W) under a Gaussian window, each channel by itself, edges repeated."""
-    channels = images.shape[1]
-    kernel = gaussian_window(size, sigma).to(images).expand(channels, 1, -1, -1)
-    padded = functional.pad(images, [size // 2] * 4, mode="replicate")
-    return functional.conv2d(padded, kernel, groups=channels)
+    weight = weight / weight.sum()
+    rows = entries if edges else entries - size + 1
+    column = torch.arange(rows)[:, None] + torch.arange(size) - (size // 2 if edges else 0)
+    band = torch.zeros(rows, entries, dtype=torch.float64)
+    return band.scatter_add_(1, column.clamp(0, entries - 1), weight.expand(rows, size))

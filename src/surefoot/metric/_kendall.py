@@ -47,7 +47,7 @@ def _scipy_stats() -> ModuleType | None:
 
 def _tau_scipy(stats: ModuleType, a: Tensor, b: Tensor) -> Tensor:
     pairs = zip(rows(a).detach().numpy(), rows(b).detach().numpy(), strict=True)
-    each = [stats.kendalltau(x, y, method="asymptotic").statistic for x, y in pairs]
+    each = [stats.kendalltau(x, y).statistic for x, y in pairs]
     return torch.from_numpy(np.array(each, dtype=np.float64))
 
 

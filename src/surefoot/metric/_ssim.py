@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from surefoot.errors import SurefootError
-from surefoot.metric._blur import gaussian_window
+from surefoot.metric._blur import blur
 from surefoot.metric._inputs import check_pair, result_type, wide
 
 
@@ -21,7 +20,8 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float | None = None, window: int =
         a: maps (N, H, W) or (N, C, H, W).
         b: maps of the same shape.
         data_range: L, such as 1.0 for heatmaps in [0, 1]. None takes, for each sample, the span of
-            both of its maps together, so that the scale of raw attributions does not matter.
+            both of its maps together, so that the scale of raw attributions does not matter
+            (held fixed when differentiated).
         window: odd side of the window, at most H and W.
 
     Returns:
@@ -63,12 +63,10 @@ def _span(a: Tensor, b: Tensor) -> Tensor:
 
 def _local(a: Tensor, b: Tensor, span: Tensor, window: int) -> Tensor:
     """The index at every place where the window fits, (N, C, H', W')."""
-    channels = a.shape[1]
-    kernel = gaussian_window(window, 1.5).to(a).expand(channels, 1, -1, -1)
-    moments = [functional.conv2d(x, kernel, groups=channels) for x in (a, b, a * a, b * b, a * b)]
+    moments = blur(torch.stack([a, b, a * a, b * b, a * b]), window, 1.5, edges=False)
     mean_a, mean_b, square_a, square_b, product = moments
     var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    structure = (2 * (product - mean_a * mean_b) + c2) / (var_a + var_b + c2)
+    luminance: Tensor = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    structure: Tensor = (2 * (product - mean_a * mean_b) + c2) / (var_a + var_b + c2)
     return luminance * structure
