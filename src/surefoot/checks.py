@@ -1,6 +1,6 @@
 """Validation at the door: every message says what came, what was expected and what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,8 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> None:
 
 def check_bounds(inputs: Tensor, bounds: Bounds, name: str = "inputs") -> tuple[Tensor, Tensor]:
     """The box as two tensors shaped like one input; raises where `inputs` leave it."""
+    if not isinstance(bounds, Sequence) or len(bounds) != 2:
+        raise SurefootError(f"bounds={bounds!r}, expected a pair (low, high) such as (0, 1)")
     low, high = (_broadcast_bound(bound, inputs) for bound in bounds)
     if not (low <= high).all():
         raise SurefootError(f"bounds={bounds} are not ordered: expected (low, high), low <= high")
@@ -76,6 +78,11 @@ def _broadcast_bound(bound: float | Tensor, inputs: Tensor) -> Tensor:
 
 def check_extra(extra: Mapping[str, Tensor] | None, samples: int) -> dict[str, Tensor]:
     """`extra` as a dict, after checking that each entry is a tensor with leading dimension N."""
+    if extra is not None and not isinstance(extra, Mapping):
+        raise SurefootError(
+            f"extra is a {type(extra).__name__}, expected a dict from the names of the model's "
+            "further arguments to tensors"
+        )
     for name, value in (extra or {}).items():
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != samples:
             came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -108,7 +115,10 @@ def check_logits(logits: object, samples: int) -> Tensor:
 
 def check_target(target: int | Tensor, inputs: Tensor) -> Tensor:
     """`target` as a long tensor (N,), given as one class for all or one for each sample."""
-    labels = torch.as_tensor(target, device=inputs.device)
+    try:
+        labels = torch.as_tensor(target, device=inputs.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise SurefootError(f"target={target!r}, expected integer class indices") from None
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise SurefootError(f"target has dtype {labels.dtype}, expected integer class indices")
     if labels.ndim > 1 or labels.numel() not in (1, len(inputs)):

@@ -16,6 +16,11 @@ from surefoot import checks
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 
+_NO_GRADIENT = (
+    "the model's output has no gradient with respect to its inputs; it may detach them, run under "
+    "torch.no_grad(), or convert them to NumPy or to integers"
+)
+
 Score = Literal["logit", "probability", "log_probability", "loss", "margin"]
 
 
@@ -70,11 +75,19 @@ def query(
     extra = checks.check_extra(extra, len(inputs))
     if create_graph is None:
         create_graph = inputs.requires_grad and torch.is_grad_enabled()
-    if target is None:
-        labels = predict(model, inputs, extra).argmax(1)
-    else:
-        labels = checks.check_target(target, inputs)
+    with torch.inference_mode(False):
+        inputs = _ordinary(inputs if create_graph else inputs.detach())
+        extra = {name: _ordinary(value) for name, value in extra.items()}
+        if target is None:
+            labels = predict(model, inputs, extra).argmax(1)
+        else:
+            labels = _ordinary(checks.check_target(target, inputs))
     return Query(model, inputs, labels, extra, create_graph)
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    # Autograd refuses tensors made under torch.inference_mode().
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def predict(
@@ -140,14 +153,14 @@ def input_gradient(request: Query, score: Score) -> Tensor:
         inputs = _differentiable(request)
         total = class_scores(forward(request.model, inputs, request.extra), request.target, score)
         if not total.requires_grad:
-            raise SurefootError(
-                "the model's output has no gradient with respect to its inputs; it may detach "
-                "them, run under torch.no_grad(), or convert them to NumPy or to integers"
-            )
+            raise SurefootError(_NO_GRADIENT)
         (gradient,) = torch.autograd.grad(
-            total.sum(), inputs, create_graph=request.create_graph, materialize_grads=True
+            total.sum(), inputs, create_graph=request.create_graph, allow_unused=True
         )
-    return gradient
+        if gradient is None:
+            raise SurefootError(_NO_GRADIENT)
+        # Where the gradient does not depend on the inputs, its derivative is 0, not an error.
+        return gradient + 0 * inputs if request.create_graph else gradient
 
 
 def mean_gradient(
@@ -183,9 +196,7 @@ def sum_blocks(parts: Iterator[tuple[Block, Tensor]], like: Tensor) -> Tensor:
     return total
 
 
-def value_and_gradient(
-    function: Callable[[Tensor], Tensor], at: Tensor
-) -> tuple[Tensor, Tensor]:
+def value_and_gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
     """`function(at)`, (R,), and the gradient of each of its values in its own row, (R, ...)."""
     with _autograd(create_graph=False):
         point = at.detach().requires_grad_(True)

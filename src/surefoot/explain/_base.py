@@ -58,7 +58,9 @@ class Explainer(ABC):
                 the wrong type or not finite, a target out of range.
         """
         request = gradients.query(model, inputs, target, extra, create_graph)
-        return checks.check_finite(self.attribute(request))
+        with torch.inference_mode(False), torch.enable_grad():
+            attributions = checks.check_finite(self.attribute(request))
+        return attributions if request.create_graph else attributions.detach()
 
     @abstractmethod
     def attribute(self, request: Query) -> Tensor:
@@ -78,11 +80,16 @@ class Explainer(ABC):
         """
         request = gradients.query(model, inputs, target, extra, create_graph=False)
         details: dict[str, Tensor] = {}
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute_with_details(request, details))
-            logits = gradients.predict(model, inputs, extra, self.chunk)
+        logits = gradients.predict(model, request.inputs, request.extra, self.chunk)
         return Explanation(
-            self, inputs.detach(), attributions, request.target, logits.softmax(1), details
+            self,
+            request.inputs,
+            attributions.detach(),
+            request.target,
+            logits.softmax(1),
+            {name: value.detach() for name, value in details.items()},
         )
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:  # noqa: ARG002
