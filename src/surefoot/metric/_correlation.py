@@ -19,7 +19,7 @@ from surefoot.metric._similarity import correlation
 def faithfulness_correlation(
     model: nn.Module,
     images: Tensor,
-    a: Tensor,
+    attributions: Tensor,
     target: checks.Target = None,
     *,
     size: Count = 0.1,
@@ -39,7 +39,7 @@ def faithfulness_correlation(
     Args:
         model: module from images (N, ...) to logits (N, K), in evaluation mode.
         images: floating point (N, ...).
-        a: signed attributions, one a place, (N, H, W), or one an entry, shaped like the images.
+        attributions: signed, one a place, (N, H, W), or one an entry, shaped like the images.
         target: class index, one for each sample, or None for the class predicted for the images.
         size: |S|, places in a subset, or their share if a float below 1 (the default is this
             project's choice).
@@ -60,13 +60,18 @@ def faithfulness_correlation(
             or subsets that do not fit the map.
 
     >>> model = nn.Linear(3, 2, bias=False).eval()
+    >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0]]))
     >>> x = torch.tensor([[1.0, 2.0, 3.0]])
     >>> faithfulness_correlation(model, x, x * model.weight.detach()[:1], 0, size=1)
     tensor([1.])
     """
     request = gradients.query(model, images, target, extra, create_graph=False)
-    shape = place_shape(a, images, "a")
-    chosen = _subsets(a, size, runs, seed) if subsets is None else _given(subsets, a)
+    shape = place_shape(attributions, images, "attributions")
+    chosen = (
+        _subsets(attributions, size, runs, seed)
+        if subsets is None
+        else _given(subsets, attributions)
+    )
     start = resolve(baseline, images)
     gone = chosen.view(len(chosen), *shape)
 
@@ -76,7 +81,7 @@ def faithfulness_correlation(
         return scores(request, block.samples, points, score)
 
     left = over_grid(request, len(chosen), compute, chunk)
-    flat = wide(a)
+    flat = wide(attributions)
     sums = torch.stack([flat[:, subset].sum(1) for subset in chosen], 1)
     # F(x) is the same for all subsets, so the drop correlates as -F(x without S) does.
     return correlation(sums, wide(-left)).to(result_type(images))
@@ -108,7 +113,7 @@ def _given(subsets: Tensor, a: Tensor) -> Tensor:
 def monotonicity_correlation(
     model: nn.Module,
     images: Tensor,
-    a: Tensor,
+    attributions: Tensor,
     target: checks.Target = None,
     *,
     groups: int | None = None,
@@ -123,12 +128,12 @@ def monotonicity_correlation(
 
     Spearman over groups g of the places of sum_g a and mean_j (F(x with g from noise j) - F(x))^2
     (Nguyen & Martinez, arXiv 2007.07584, 2.3; their division by F(x)^2 changes no rank). The
-    groups are cut from the places in ascending order of `a`, as evenly as possible.
+    groups are cut from the places in ascending order of the attributions, as evenly as possible.
 
     Args:
         model: module from images (N, ...) to logits (N, K), in evaluation mode.
         images: floating point (N, ...).
-        a: attributions, one a place or shaped like the images; the source takes absolutes.
+        attributions: one a place or shaped like the images; the source takes absolutes.
         target: class index, one for each sample, or None for the class predicted for the images.
         groups: number of groups; None takes 32, or as many as there are places.
         samples: noise draws for each group, uniform in [0, 1), shared by all samples and groups.
@@ -153,18 +158,19 @@ def monotonicity_correlation(
     tensor([1.])
     """
     request = gradients.query(model, images, target, extra, create_graph=False)
-    shape = place_shape(a, images, "a")
-    entries = a[0].numel()
+    shape = place_shape(attributions, images, "attributions")
+    entries = attributions[0].numel()
     groups = min(32, entries) if groups is None else groups
     if not 2 <= groups <= entries:
         raise SurefootError(f"groups={groups}, expected 2 to {entries}, the places of a map")
     drawn = injected(noise, images, "noise")
     if drawn is None:
         drawn = draws.uniform(seed, slice(0, samples), images)
-    group = (ordinal(-rows(a)) * groups).div(entries, rounding_mode="floor")
-    placed = group.view(len(a), *shape)
+    group = (ordinal(-rows(attributions)) * groups).div(entries, rounding_mode="floor")
+    placed = group.view(len(images), *shape)
     loss = _squared_changes(request, placed, groups, noise=drawn, score=score, chunk=chunk)
-    sums = wide(a).new_zeros(len(a), groups).scatter_add_(1, group, wide(a).detach())
+    sums = wide(attributions).new_zeros(len(images), groups)
+    sums = sums.scatter_add_(1, group, wide(attributions.detach()))
     return correlation(average(sums), average(loss)).to(result_type(images))
 
 

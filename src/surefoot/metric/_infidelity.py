@@ -17,7 +17,7 @@ from surefoot.metric._inputs import check_pair, ratio, result_type, wide
 def infidelity(
     model: nn.Module,
     images: Tensor,
-    a: Tensor,
+    attributions: Tensor,
     target: checks.Target = None,
     *,
     samples: int = 100,
@@ -39,7 +39,7 @@ def infidelity(
     Args:
         model: module from images (N, ...) to logits (N, K), in evaluation mode.
         images: floating point (N, ...).
-        a: signed attributions, shaped like the images.
+        attributions: signed, shaped like the images.
         target: class index, one for each sample, or None for the class predicted for the images.
         samples: number of draws, shared by all samples.
         std: of the Gaussian, in input units; their images use 0.2.
@@ -62,7 +62,7 @@ def infidelity(
     tensor([0.])
     """
     request = gradients.query(model, images, target, extra, create_graph=False)
-    check_pair(a, images, ("a", "images"))
+    check_pair(attributions, images, ("attributions", "images"))
     given = injected(noise, images, "noise")
     if given is None and (samples < 1 or not std > 0):
         raise SurefootError(f"samples={samples}, std={std}: expected samples >= 1 and std > 0")
@@ -73,7 +73,7 @@ def infidelity(
     def compute(block: Block) -> Tensor:
         moved = perturbation(block.variants)
         left = scores(request, block.samples, images[block.samples, None] - moved, score)
-        predicted = wide(a[block.samples]) @ wide(moved).T
+        predicted = wide(attributions[block.samples]) @ wide(moved).T
         return torch.stack([predicted, left.to(predicted)], 2)
 
     both = over_grid(request, samples if given is None else len(given), compute, chunk)

@@ -34,6 +34,7 @@ PAIR = ("a", "b")
 MAP = ("a",)
 MASK = ("h", "mask")
 MODEL_MAP = ("model", "images", "h", "target")
+MODEL_ATTRIBUTIONS = ("model", "images", "attributions", "target")
 MOVED = ("h", "h2", "images", "images2")
 EXPLAINER = ("explainer", "model", "images", "target")
 
@@ -45,8 +46,9 @@ class Metric:
     Attributes:
         function: the metric itself.
         needs: what to give, in order: ("a", "b") two maps, ("a",) one map, ("h", "mask") a map and
-            the object, ("model", "images", "h", "target"), ("h", "h2", "images", "images2") maps
-            and inputs before and after, or ("explainer", "model", "images", "target").
+            the object, ("model", "images", "h", "target"), the same with "attributions" (signed,
+            not reduced), ("h", "h2", "images", "images2") maps and inputs before and after, or
+            ("explainer", "model", "images", "target").
         range: lowest and highest value, at the defaults; infinite where it has no end.
         higher_is_better: the direction.
         options: keyword arguments it is called with.
@@ -91,9 +93,9 @@ def _table() -> Mapping[str, Metric]:
         Metric(_areas.lerf, MODEL_MAP, signed, down),
         Metric(_fidelity.sufficiency, MODEL_MAP, signed, down),
         Metric(_fidelity.comprehensiveness, MODEL_MAP, signed, up),
-        Metric(_correlation.faithfulness_correlation, MODEL_MAP, signed, up),
-        Metric(_correlation.monotonicity_correlation, MODEL_MAP, signed, up),
-        Metric(_infidelity.infidelity, MODEL_MAP, positive, down),
+        Metric(_correlation.faithfulness_correlation, MODEL_ATTRIBUTIONS, signed, up),
+        Metric(_correlation.monotonicity_correlation, MODEL_ATTRIBUTIONS, signed, up),
+        Metric(_infidelity.infidelity, MODEL_ATTRIBUTIONS, positive, down),
         Metric(_road.road, MODEL_MAP, one, down),
         Metric(_sensitivity.sensitivity, MOVED, positive, down),
         Metric(_sensitivity.max_sensitivity, EXPLAINER, positive, down),

@@ -63,6 +63,7 @@ def road(
             not fit, a target out of range, a share outside (0, 1), or noise of another shape.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval()
+    >>> _ = model[1].weight.data.zero_()
     >>> road(model, torch.full((1, 1, 4, 4), 0.5), torch.arange(16.0).view(1, 4, 4), std=0.0)
     tensor([1.])
     """
