@@ -78,8 +78,12 @@ def _variance(parts: Iterator[tuple[Block, Tensor]], inputs: Tensor) -> Tensor:
     for (samples, _), maps in parts:
         more = maps.shape[1]
         total = count[samples] + more
-        shift = maps.mean(1) - mean[samples]
-        within = (maps - maps.mean(1, keepdim=True)).square().sum(1)
+        # Means are taken of differences to the first map, so that equal maps give exactly 0.
+        first = maps[:, :1]
+        apart = maps - first
+        centre = apart.mean(1, keepdim=True)
+        shift = (first + centre)[:, 0] - mean[samples]
+        within = (apart - centre).square().sum(1)
         spread[samples] += within + shift.square() * (count[samples] * more / total)
         mean[samples] += shift * (more / total)
         count[samples] += more
