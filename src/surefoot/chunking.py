@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 # Elements of input a default batch holds; this project's choice, from benchmarks/speed.py: small
 # batches stay in a CPU's cache, an accelerator wants large ones.
-_CPU_ELEMENTS = 2**19
+_CPU_ELEMENTS = 5 * 2**17
 _ACCELERATOR_ELEMENTS = 2**24
 
 

@@ -136,7 +136,7 @@ def make_decoys(
         cap=cap,
         effort=effort,
     )
-    count = 2 * len(search.plan.masks)
+    count = search.count
     found = inputs.detach()[:, None].repeat(1, count, *[1] * (inputs.ndim - 1))
     deviation, swing = inputs.new_zeros(2, len(inputs), count)
     for i in range(len(inputs)):

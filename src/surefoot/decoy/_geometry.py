@@ -170,10 +170,10 @@ def _mask(
     reaches: tuple[Reach, Reach] | None,
 ) -> Mask:
     corners = torch.cartesian_prod(*map(torch.tensor, grid)).view(-1, len(grid))
-    features = torch.stack([_features(corner, sample, patch) for corner in corners.tolist()])
+    features = _features(corners, sample, patch)
     total = math.prod(outputs)
     if reaches is None:
-        return Mask(features.flatten()[None].unique(dim=1), torch.arange(total)[None], corners)
+        return Mask(torch.unique(features)[None], torch.arange(total)[None], corners)
     rows, columns = (
         _owned(positions, patch, reach, size)
         for positions, reach, size in zip(grid, reaches, outputs[1:], strict=True)
@@ -191,12 +191,13 @@ def _mask(
     return Mask(features, owned, corners)
 
 
-def _features(corner: list[int], sample: tuple[int, ...], patch: int) -> Tensor:
-    """Flat indices of one patch's features, all channels or embedding dimensions."""
+def _features(corners: Tensor, sample: tuple[int, ...], patch: int) -> Tensor:
+    """Flat indices of each patch's features, all channels or embedding dimensions, (P, n)."""
     index = torch.arange(math.prod(sample)).view(sample)
-    window = [slice(c, c + patch) for c in corner]
-    where = (slice(None), *window) if len(sample) == 3 else tuple(window)
-    return index[where].flatten()
+    windows = index.movedim(0, -1) if len(sample) == 3 else index
+    for axis in range(corners.shape[1]):
+        windows = windows.unfold(axis, patch, 1)
+    return windows[tuple(corners.T)].flatten(1)
 
 
 def _owned(positions: list[int], patch: int, reach: Reach, size: int) -> Tensor:

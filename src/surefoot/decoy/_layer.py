@@ -3,14 +3,14 @@
 import difflib
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
+from surefoot import gradients
 from surefoot.errors import SurefootError
 
 
-class _Reached(BaseException):  # noqa: N818 (not an error; must pass through `except Exception`)
-    """Carries the layer's output out of the forward pass, and stops it there."""
+class _Reached(BaseException):
+    """Carries the layer's output out of a pass; no Exception, lest the model catch it."""
 
     def __init__(self, output: object) -> None:
         self.output = output
@@ -26,12 +26,12 @@ def resolve_layer(model: nn.Module, layer: str | nn.Module) -> str:
     if isinstance(layer, nn.Module):
         for name, module in modules.items():
             if module is layer:
-                return name
+                return str(name)
         raise SurefootError(
             f"layer={type(layer).__name__}(...) is not a submodule of this model; pass its name"
         )
     if layer in modules and layer:
-        return layer
+        return str(layer)
     names = [name for name in modules if name]
     close = difflib.get_close_matches(str(layer), names, n=5, cutoff=0.3) or names[:8]
     raise SurefootError(
@@ -62,7 +62,7 @@ class Trunk:
 
         handle = self.model.get_submodule(self.layer).register_forward_hook(stop)
         try:
-            self.model(rows.clone(), **extra)
+            gradients.run(self.model, rows, extra)
         except _Reached as reached:
             return self._tensor(reached.output, len(rows))
         finally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks
+from surefoot import checks, gradients
 from surefoot.decoy._geometry import places_of
 from surefoot.errors import SurefootError
 
@@ -20,8 +20,8 @@ class Layer:
         name: module name, as `layer=` takes it.
         shape: of its output for one input.
         ratio: output numbers per input number; below 1 some change must go unseen.
-        spacing: places between two patches that do not meet at the layer; None where every patch
-            reaches everything (attention, fully connected layers).
+        spacing: least places between two patches that do not meet at the layer; None where every
+            patch reaches everything (attention, fully connected layers).
         coverage: share of the input that one map covers with patches packed side by side.
     """
 
@@ -57,7 +57,8 @@ def layers(
     places = places_of(tuple(sample.shape[1:]))
     probe = sample.clone()
     middle = [slice(size // 2, size // 2 + patch) for size in places]
-    probe[(..., *middle) if probe.ndim == 4 else (slice(None), *middle)] = torch.nan
+    where = (slice(None), *middle)
+    (probe.movedim(1, -1) if probe.ndim == 4 else probe)[where] = torch.nan
     more = {name: value[:1] for name, value in checks.check_extra(extra, len(inputs)).items()}
     outputs = _record(model, probe, more)
     return [
@@ -89,7 +90,9 @@ def default_layer(
     smaller = [row for row in inner if row.ratio < 1]
     covering = [row for row in smaller if row.spacing is not None and row.coverage >= 1]
     if covering:
-        return covering[-1].name
+        deepest = covering[-1]
+        same = [row for row in covering if row.shape == deepest.shape]
+        return min(same, key=lambda row: row.name.count(".")).name
     return smaller[0].name if smaller else min(inner, key=lambda row: row.ratio).name
 
 
@@ -108,10 +111,10 @@ def _record(model: nn.Module, probe: Tensor, extra: Mapping[str, Tensor]) -> dic
 
     for name, module in model.named_modules():
         if name:
-            handles.append(module.register_forward_hook(hook(name)))  # type: ignore[arg-type]
+            handles.append(module.register_forward_hook(hook(name)))
     try:
         with torch.no_grad():
-            model(probe, **extra)
+            gradients.run(model, probe, extra)
     finally:
         for handle in handles:
             handle.remove()
@@ -137,5 +140,5 @@ def _spacing(hit: Tensor, places: tuple[int, ...]) -> int | None:
         touched = int(hit.movedim(axis, 0).flatten(1).any(1).sum())
         if touched == hit.shape[axis]:
             return None
-        spans.append(touched * round(size / hit.shape[axis]))
+        spans.append((touched - 1) * round(size / hit.shape[axis]) + 1)
     return max(spans)

@@ -20,7 +20,7 @@ Effort = Literal["auto", "fast", "thorough"]
 _DENSE = 2**23  # elements of a linear model held at once; where one mask has more, first order
 _COLUMNS = 2**9  # features a linear programme may have
 _CHEAP = 2**26  # input elements a round of "thorough" may touch where "auto" chooses it
-_ROUNDS = {"fast": 2, "thorough": 12}
+_ROUNDS = {"fast": 1, "thorough": 12}
 _MARGIN = 2e-3  # of epsilon, left for rounding in other batch sizes
 _RETREATS = (0.9, 0.7, 0.5, 0.25, 0.1, 0.0)
 
@@ -48,6 +48,7 @@ class _Reference(NamedTuple):
     extra: Mapping[str, Tensor]
     clean: Tensor  # (1, m)
     scale: Tensor  # ()
+    unit: Tensor  # (), epsilon in numbers of the layer, less what rounding may eat
 
 
 @dataclass(frozen=True)
@@ -81,27 +82,42 @@ class Search:
 
         An input is treated alone, so that its decoys do not depend on a batch.
         """
+        # A generator must not hold a no_grad block open across its yields.
         with torch.no_grad():
             reference = self._reference(sample.detach(), extra)
-            for which in self._groups(sample):
+        for which in self._groups(sample):
+            with torch.no_grad():
                 problem = self._problem(reference, which)
-                yield self._certify(problem, self._offsets(problem), which, reference)
+                part = self._certify(problem, self._offsets(problem), which, reference)
+            yield part
+
+    @property
+    def count(self) -> int:
+        """Number of decoys of an input, M."""
+        return 2 * len(self.plan.masks)
 
     def _reference(self, sample: Tensor, extra: Mapping[str, Tensor]) -> _Reference:
         clean = self.trunk(sample, extra).flatten(1)
+        scale = self._scale(clean)
+        copies = sample.flatten(1).repeat(3, 1)
+        rounding = (self._outputs(copies, sample, extra) - clean).abs().max()
+        unit = scale * self.epsilon * (1 - _MARGIN) - 4 * rounding
+        unit = unit.clamp_min(torch.finfo(unit.dtype).tiny)
+        return _Reference(sample, extra, clean, scale, unit)
+
+    def _scale(self, clean: Tensor) -> Tensor:
         if self.units == "absolute":
-            return _Reference(sample, extra, clean, clean.new_ones(()))
+            return clean.new_ones(())
         scale = clean.square().mean().sqrt()
         if not scale > 0:
             raise SurefootError(
                 f"layer {self.trunk.layer!r} is zero everywhere for an input, so epsilon in rms "
                 'units has no size; choose another layer or units="absolute"'
             )
-        return _Reference(sample, extra, clean, scale)
+        return scale
 
-    def _outputs(self, rows: Tensor, reference: _Reference) -> Tensor:
+    def _outputs(self, rows: Tensor, sample: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
         """The layer's outputs (R, m) for flat variants (R, F) of one input."""
-        sample, extra = reference.sample, reference.extra
         shaped = rows.view(len(rows), *sample.shape[1:])
 
         def compute(block: Block) -> Tensor:
@@ -129,12 +145,10 @@ class Search:
         x, low, high = (t.flatten() for t in (reference.sample, self.low, self.high))
         if self.cap is not None:
             low, high = torch.maximum(low, x - self.cap), torch.minimum(high, x + self.cap)
-        unit = reference.scale * self.epsilon * (1 - _MARGIN) - 4 * self._rounding(reference)
-        unit = unit.clamp_min(torch.finfo(unit.dtype).tiny)
         features, outputs, row = _side_by_side([self.plan.masks[k] for k in which], reference)
         sign = torch.ones(len(row), 1).to(x)
         return Problem(
-            deviate=lambda rows: (self._outputs(rows, reference) - reference.clean) / unit,
+            deviate=lambda rows: self._change(rows, reference) / reference.unit,
             x=x,
             low=low,
             high=high,
@@ -145,10 +159,8 @@ class Search:
             rows=2 * len(which),
         )
 
-    def _rounding(self, reference: _Reference) -> Tensor:
-        """How much the layer's outputs change with the size of the batch."""
-        copies = reference.sample.flatten(1).repeat(3, 1)
-        return (self._outputs(copies, reference) - reference.clean).abs().max()
+    def _change(self, rows: Tensor, reference: _Reference) -> Tensor:
+        return self._outputs(rows, reference.sample, reference.extra) - reference.clean
 
     def _offsets(self, problem: Problem) -> Tensor:
         columns = problem.features.shape[1]
@@ -166,8 +178,7 @@ class Search:
         """Measure the finished decoys afresh; one that fails retreats, at last to the input."""
         for share in _RETREATS:
             decoys = problem.place(u)
-            outputs = self._outputs(decoys, reference)
-            deviation = (outputs - reference.clean).abs().amax(1) / reference.scale
+            deviation = self._change(decoys, reference).abs().amax(1) / reference.scale
             failed = ~(deviation <= self.epsilon)
             if not failed.any():
                 break

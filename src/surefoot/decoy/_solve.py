@@ -22,6 +22,7 @@ _SLACK = 1e-3  # kept between the linear model and the constraint
 _TINY = 1e-3  # weight of an entry that does not count, so that it does not drift
 _LEAST_ROWS = 96  # constraints a programme keeps: the tightest max(this, 4 n)
 _PROBES = 4  # forward passes of one search along the segment
+_TOGETHER = 32  # inputs per call while linearising
 _GAIN = 1e-3  # relative gain of a round below which a block is done
 
 
@@ -126,13 +127,22 @@ def linearise(problem: Problem, u: Tensor, now: Tensor) -> Tensor:
     against, along = problem.span
     width = along - against
     step = _STEP * width * torch.where(u + _STEP * width <= along, 1.0, -1.0).to(u)
-    model = torch.empty(*now.shape, u.shape[1]).to(u)
-    for k in range(u.shape[1]):
-        nudge = torch.zeros_like(u)
-        nudge[:, k] = step[:, k]
-        change = problem.measure(u + nudge) - now
-        model[..., k] = change / torch.where(step[:, k] == 0, 1, step[:, k])[:, None]
-    return model
+    together = max(1, _TOGETHER // problem.rows)
+    columns: list[Tensor] = []
+    for start in range(0, u.shape[1], together):
+        some = range(start, min(start + together, u.shape[1]))
+        nudged = [problem.place(u + step * _unit(k, u)) for k in some]
+        found = problem.deviate(torch.cat(nudged)).chunk(len(some))
+        for k, deviations in zip(some, found, strict=True):
+            size = torch.where(step[:, k] == 0, 1, step[:, k])
+            columns.append((problem.own(deviations) - now) / size[:, None])
+    return torch.stack(columns, -1)
+
+
+def _unit(k: int, like: Tensor) -> Tensor:
+    direction = torch.zeros(like.shape[1]).to(like)
+    direction[k] = 1
+    return direction
 
 
 def _aim(

@@ -3,6 +3,7 @@
 from surefoot.explain._adapters import bind, quantus
 from surefoot.explain._base import Explainer, Function, as_explainer
 from surefoot.explain._captum import Captum
+from surefoot.explain._decoy import Decoy
 from surefoot.explain._expected import ExpectedGradients
 from surefoot.explain._explanation import Explanation
 from surefoot.explain._gradient import Gradient, InputXGradient
@@ -14,6 +15,7 @@ from surefoot.explain._smooth import SmoothGrad
 
 __all__ = [
     "Captum",
+    "Decoy",
     "ExpectedGradients",
     "Explainer",
     "Explanation",
