@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import errors
+from surefoot.decoy._layer import resolve_layer
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
 
@@ -73,8 +74,8 @@ def fit(options: Mapping[str, Any], method: type, request: Query) -> dict[str, A
     """Options in captum's form: layers as modules, tensors on the device with a batch dimension."""
     fitted: dict[str, Any] = {}
     for name, value in options.items():
-        if name == "layer" and isinstance(value, str):
-            fitted[name] = find_layer(request.model, value)
+        if name == "layer" and isinstance(value, str | nn.Module):
+            fitted[name] = request.model.get_submodule(resolve_layer(request.model, value))
         elif name == "baselines" and "Shap" in method.__name__ and isinstance(value, int | float):
             fitted[name] = torch.full_like(request.inputs[:1], value).repeat_interleave(2, 0)
         elif isinstance(value, Tensor):
@@ -94,13 +95,3 @@ def _fit_tensor(value: Tensor, name: str, method: type, inputs: Tensor) -> Tenso
             "explainer's settings do not depend on the batch"
         )
     return value
-
-
-def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """The submodule of that name; an unknown name raises with close matches."""
-    layers: dict[str, nn.Module] = dict(model.named_modules())
-    if name not in layers or not name:
-        raise SurefootError(
-            f"the model has no layer {name!r}; {errors.suggest(name, list(layers)[1:])}"
-        )
-    return layers[name]
