@@ -16,7 +16,7 @@ def make(*shape, seed=0):
 
 def test_gini_is_the_mean_absolute_difference():
     a = make(4, 3, 5, 5) - 0.5
-    for found, one in zip(metric.gini(a), a.flatten(1).abs(), strict=True):
+    for found, one in zip(metric.gini(a, offset=0.01), a.flatten(1).abs() + 0.01, strict=True):
         difference = (one[:, None] - one).abs().mean()
         assert found.item() == pytest.approx(float(difference / (2 * one.mean())))
 
@@ -24,7 +24,10 @@ def test_gini_is_the_mean_absolute_difference():
 def test_gini_of_known_maps():
     one_hot, even, zero = torch.zeros(1, 10), torch.full((1, 10), -3.0), torch.zeros(1, 10)
     one_hot[0, 4] = -1e-20
-    assert metric.gini(one_hot).item() == pytest.approx(0.9)
+    assert metric.gini(one_hot, offset=0).item() == pytest.approx(0.9)
+    assert metric.gini(one_hot).item() == pytest.approx(0, abs=1e-7)  # drowned by the offset
+    with pytest.raises(SurefootError, match="offset"):
+        metric.gini(one_hot, offset=-1e-7)
     assert metric.gini(even).item() == pytest.approx(0, abs=1e-7)
     assert metric.gini(zero).item() == pytest.approx(0, abs=1e-7)
     uniform, normal = make(1, 100_000), torch.randn(1, 100_000)
@@ -35,7 +38,7 @@ def test_gini_of_known_maps():
 @pytest.mark.parametrize("name", ["gini", "entropy", "effective_complexity"])
 def test_sparsity_ignores_scale_and_arrangement(name):
     a = make(3, 6, 6) ** 3
-    function = metric.get(name)
+    function = metric.get(name, **({"offset": 0.0} if name == "gini" else {}))
     order = torch.randperm(36)
     torch.testing.assert_close(function(1e-9 * a), function(a))
     torch.testing.assert_close(function(a.flatten(1)[:, order]), function(a))

@@ -8,28 +8,31 @@ from surefoot.metric._inputs import check_map, result_type, wide
 from surefoot.metric._ranks import positions
 
 
-def gini(a: Tensor) -> Tensor:
+def gini(a: Tensor, *, offset: float = 1e-7) -> Tensor:
     """Gini index of the absolute values; higher is sparser.
 
-    G = sum_i (2 i - n - 1) v_i / (n sum_i v_i), v = |a| sorted ascending, i = 1..n (Chalasani et
-    al., arXiv 1810.06583). Their code adds 1e-7 to v, which makes tiny gradients look even; here
-    nothing is added and the index does not depend on the map's scale.
+    G = sum_i (2 i - n - 1) v_i / (n sum_i v_i), v = |a| + offset sorted ascending, i = 1..n
+    (Chalasani et al., arXiv 1810.06583, with the offset of their code). The offset makes maps of
+    tiny gradients look even; 0 makes the index independent of the map's scale.
 
     Args:
         a: maps (N, ...), flattened as they are; absolutes are taken here. Raw attributions and
             maps reduced over channels give different values: say which.
+        offset: added to each absolute value.
 
     Returns:
         (N,) in [0, 1 - 1/n]: 0 for even maps, 1 - 1/n where one entry holds all. A map that is
-        zero everywhere is even and gets 0, as the offset of the source gives.
+        zero everywhere is even and gets 0, whatever the offset.
 
     Raises:
-        SurefootError: not a batch of finite maps.
+        SurefootError: not a batch of finite maps, or a negative offset.
 
     >>> gini(torch.tensor([[0.0, 0.0, 0.0, -2.0], [1.0, 1.0, 1.0, 1.0]]))
     tensor([0.7500, 0.0000])
     """
-    value = _mass(check_map(a)).sort(1).values
+    if not offset >= 0:
+        raise SurefootError(f"offset={offset}, expected 0 or more")
+    value = _mass(check_map(a), offset).sort(1).values
     entries = value.shape[1]
     weight = positions(value).mul(2) + (1 - entries)
     return ((weight * value).sum(1) / entries).to(result_type(a))
@@ -83,9 +86,9 @@ def effective_complexity(a: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     return (flat > least).sum(1).to(result_type(a))
 
 
-def _mass(a: Tensor) -> Tensor:
-    """|a| scaled to sum 1, (N, n); even where the map is zero."""
-    flat = wide(a).abs()
+def _mass(a: Tensor, offset: float = 0.0) -> Tensor:
+    """|a| + offset scaled to sum 1, (N, n); even where the map is zero."""
+    flat = wide(a).abs() + offset
     peak = flat.amax(1, keepdim=True)
     flat = torch.where(peak > 0, flat / torch.where(peak > 0, peak, 1.0), 1.0)
     return flat / flat.sum(1, keepdim=True)
