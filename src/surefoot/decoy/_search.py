@@ -19,7 +19,7 @@ Effort = Literal["auto", "fast", "thorough"]
 
 _DENSE = 2**23  # elements of a linear model held at once; where one mask has more, first order
 _COLUMNS = 2**9  # features a linear programme may have
-_CHEAP = 2**26  # input elements a round of "thorough" may touch where "auto" chooses it
+_CHEAP = 2**22  # input elements a round of "thorough" may touch where "auto" chooses it
 _ROUNDS = {"fast": 1, "thorough": 12}
 _MARGIN = 2e-3  # of epsilon, left for rounding in other batch sizes
 _RETREATS = (0.9, 0.7, 0.5, 0.25, 0.1, 0.0)
@@ -133,13 +133,19 @@ class Search:
         return torch.cat([outputs for _, outputs in parts])
 
     def _groups(self, sample: Tensor) -> Iterator[list[int]]:
-        """Masks solved side by side: as many as keep the linear models small."""
-        mask, total = self.plan.masks[0], len(self.plan.masks)
-        size = mask.outputs.numel() * mask.features.shape[1]
-        rows = rows_per_batch(sample, None)
-        at_once = max(1, min(_DENSE // size, rows // 2))
-        for start in range(0, total, at_once):
-            yield list(range(start, min(start + at_once, total)))
+        """Masks solved side by side: of one size, and as many as keep the linear models small."""
+        masks = self.plan.masks
+        limit = max(1, rows_per_batch(sample, None) // 2)
+        group: list[int] = []
+        for k, mask in enumerate(masks):
+            size = mask.outputs.numel() * mask.features.shape[1]
+            fits = len(group) < min(limit, _DENSE // size)
+            alike = group and mask.features.shape[1] == masks[group[0]].features.shape[1]
+            if group and not (fits and alike):
+                yield group
+                group = []
+            group.append(k)
+        yield group
 
     def _problem(self, reference: _Reference, which: list[int]) -> Problem:
         x, low, high = (t.flatten() for t in (reference.sample, self.low, self.high))
