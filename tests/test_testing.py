@@ -9,6 +9,7 @@ from torch import nn
 from surefoot import SurefootError
 from surefoot.explain import (
     Captum,
+    Decoy,
     ExpectedGradients,
     Explainer,
     Gradient,
@@ -165,6 +166,22 @@ def test_it_reads_as_a_table(model, images):
 def test_layers_given_as_modules_follow_the_copies(model, images):
     report = check_explainer(Captum("LayerGradCam", layer=model[0]), model, images)
     assert report["randomisation"].value < 0.95
+
+
+def test_inputs_in_double_precision_are_left_alone(model, images):
+    given = images.double()
+    kept = given.clone()
+    check_explainer(Gradient(), model.double(), given)
+    assert torch.equal(given, kept)
+    assert not given.requires_grad
+
+
+def test_decoys_are_held_fixed_for_the_derivative(model, images):
+    explainer = Decoy(Gradient("log_probability"), layer="0", decoys=8, patch=3, epsilon=0.5)
+    report = check_explainer(explainer, model, images[:2])
+    assert report["differentiability"].passed, report
+    assert "offsets held fixed" in report["differentiability"].note
+    assert report["batch invariance"].passed, report
 
 
 def test_extra_inputs_are_passed_on():

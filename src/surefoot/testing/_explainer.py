@@ -1,74 +1,24 @@
-"""Does an explainer keep the contract? For authors of explainers, in their own test suites."""
+"""The checks of an explainer's contract."""
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
-from surefoot.errors import SurefootError
 from surefoot.explain import Explainer, as_explainer
 from surefoot.gradients import Query, Score
 from surefoot.metric import spearman
+from surefoot.testing._derivative import differentiability
+from surefoot.testing._report import Check, Report, limited
 
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 _LOW_PRECISION = 5e-2
 _COMPLETE = 0.05
-_DERIVATIVE = 1e-3
 _ALIKE = 0.95
 _SHUFFLES = 3
-# The true step has no kink of the model inside it; a larger one has less rounding error.
-_STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One property: what was measured, the limit it is held to, and whether it passed.
-
-    Attributes:
-        name: of the property.
-        value: the measured number, or None where there is nothing to measure.
-        threshold: the largest value that passes, or None for a number that is only reported.
-        passed: whether it did.
-        note: what the number means here.
-    """
-
-    name: str
-    value: float | None
-    threshold: float | None
-    passed: bool
-    note: str
-
-
-@dataclass(frozen=True, repr=False)
-class Report:
-    """What `check_explainer` found; shows itself as a table."""
-
-    explainer: Explainer
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
-
-    def __getitem__(self, name: str) -> Check:
-        for check in self.checks:
-            if check.name == name:
-                return check
-        raise SurefootError(f"no check {name!r}; there are {[c.name for c in self.checks]}")
-
-    def __repr__(self) -> str:
-        lines = [f"{'passed' if self.passed else 'FAILED'}: {self.explainer!r}"]
-        for check in self.checks:
-            value = "-" if check.value is None else f"{check.value:.2g}"
-            limit = "" if check.threshold is None else f"<= {check.threshold:.2g}"
-            verdict = "ok" if check.passed else "FAILED"
-            lines.append(f"  {check.name:<18} {verdict:<7} {value:>8} {limit:<10} {check.note}")
-        return "\n".join(lines)
 
 
 def check_explainer(
@@ -119,7 +69,7 @@ def check_explainer(
             _completeness(explainer, request, maps),
             _batch_invariance(explainer, request, maps),
             _determinism(explainer, request, maps),
-            _differentiability(explainer, request),
+            differentiability(explainer, request),
             _randomisation(explainer, request, maps),
         )
     return Report(explainer, found)
@@ -129,10 +79,6 @@ def _maps(explainer: Explainer, request: Query) -> Tensor:
     return explainer(
         request.model, request.inputs, request.target, extra=request.extra, create_graph=False
     )
-
-
-def _limited(name: str, value: float, threshold: float, note: str) -> Check:
-    return Check(name, value, threshold, value <= threshold, note)
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
@@ -146,7 +92,7 @@ def _completeness(explainer: Explainer, request: Query, maps: Tensor) -> Check:
     if measure is not None:
         gap = measure(request.model, request.inputs, request.target, extra=request.extra)
         note = "gap between the map's sum and the score's change, which this method promises"
-        return _limited("completeness", _relative(gap, totals), _COMPLETE, note)
+        return limited("completeness", _relative(gap, totals), _COMPLETE, note)
     gap = totals - (_scores(explainer, request) - _scores(explainer, request, zero=True))
     note = "sum of the map against the score's change from zero; not promised"
     return Check("completeness", _relative(gap, totals), None, True, note)
@@ -182,7 +128,7 @@ def _batch_invariance(explainer: Explainer, request: Query, maps: Tensor) -> Che
     turned = _maps(explainer, _reordered(request)).flip(0)
     value = max(_difference(maps, torch.cat(alone)), _difference(maps, turned))
     note = "change of the map with the rest of the batch and its order"
-    return _limited("batch invariance", value, _tolerance(request.inputs), note)
+    return limited("batch invariance", value, _tolerance(request.inputs), note)
 
 
 def _reordered(request: Query) -> Query:
@@ -199,68 +145,7 @@ def _determinism(explainer: Explainer, request: Query, maps: Tensor) -> Check:
     value = _difference(maps, _maps(explainer, request))
     # Accelerators add in no fixed order.
     limit = _tolerance(request.inputs) if request.inputs.device.type != "cpu" else 0.0
-    return _limited("determinism", value, limit, "change of the map from call to call")
-
-
-def _differentiability(explainer: Explainer, request: Query) -> Check:
-    name = "differentiability"
-    copied = _in_double(explainer, request)
-    if copied is None:
-        return Check(name, None, None, True, "not measured: the model does not run in float64")
-    explainer, request = copied
-    try:
-        maps = explainer(
-            request.model,
-            request.inputs.requires_grad_(),
-            request.target,
-            extra=request.extra,
-            create_graph=True,
-        )
-    except SurefootError as refusal:
-        return Check(name, None, None, True, f"refused: {str(refusal)[:60]}...")
-    if not maps.requires_grad:
-        return Check(name, None, None, False, "create_graph=True gave a map without a graph")
-    value = _derivative_error(explainer, request, maps)
-    return _limited(name, value, _DERIVATIVE, "derivative in inputs and parameters, in float64")
-
-
-def _in_double(explainer: Explainer, request: Query) -> tuple[Explainer, Query] | None:
-    # Copied together: a layer among the explainer's settings stays a layer of the model.
-    model, explainer = copy.deepcopy((request.model, explainer))
-    extra = {k: v.double() if v.is_floating_point() else v for k, v in request.extra.items()}
-    try:
-        inputs = request.inputs.double()
-        gradients.predict(model.double(), inputs, extra)
-    except (RuntimeError, TypeError):
-        return None
-    return explainer, Query(model, inputs, request.target, extra)
-
-
-def _derivative_error(explainer: Explainer, request: Query, maps: Tensor) -> float:
-    """Relative error of the derivative of a random projection along a random direction."""
-    places = [request.inputs, *(p for p in request.model.parameters() if p.requires_grad)]
-    ways = [_noise(place, number) for number, place in enumerate(places)]
-    weights = _noise(maps, len(places))
-    slopes = torch.autograd.grad((maps * weights).sum(), places, allow_unused=True)
-    along = sum(float((g * w).sum()) for g, w in zip(slopes, ways, strict=True) if g is not None)
-
-    def projection(step: float) -> float:
-        with torch.no_grad():
-            torch._foreach_add_(places, ways, alpha=step)
-            value = float((_maps(explainer, request) * weights).sum())
-            torch._foreach_add_(places, ways, alpha=-step)
-        return value
-
-    errors = []
-    for step in _STEPS:
-        measured = (projection(step) - projection(-step)) / (2 * step)
-        size = max(abs(measured), abs(along), 1e-6 * float(maps.detach().abs().sum()))
-        errors.append(abs(measured - along) / size if size > 0 else 0.0)
-    return min(errors)
-
-
-def _noise(like: Tensor, number: int) -> Tensor:
-    return torch.randn(like.shape, generator=draws.generator(0, number), dtype=like.dtype).to(like)
+    return limited("determinism", value, limit, "change of the map from call to call")
 
 
 def _randomisation(explainer: Explainer, request: Query, maps: Tensor) -> Check:
@@ -273,7 +158,7 @@ def _randomisation(explainer: Explainer, request: Query, maps: Tensor) -> Check:
         alike.append(spearman(maps.abs(), changed.abs()).nan_to_num(nan=1.0).mean())
     value = float(torch.stack(alike).mean())
     note = "rank correlation with maps of models with shuffled parameters"
-    return _limited("randomisation", value, _ALIKE, note)
+    return limited("randomisation", value, _ALIKE, note)
 
 
 @torch.no_grad()
