@@ -168,7 +168,7 @@ def test_hooks_are_removed_after_an_error():
             return self.head(self.pair(x)[0])
 
     model = Net().eval()
-    with pytest.raises(SurefootError, match="returned a tuple"):
+    with pytest.raises(SurefootError, match="returned tuple"):
         metric.relative_representation_stability(
             explain.Gradient(), model, make(1, 4), layer="pair"
         )
@@ -224,3 +224,24 @@ def test_extra_inputs_reach_model_and_explainer():
     whole = metric.deletion(model, x, h, 1, extra={"gate": gate})
     each = [metric.deletion(model, x[[i]], h[[i]], 1, extra={"gate": gate[[i]]}) for i in range(3)]
     torch.testing.assert_close(torch.cat(each), whole)
+
+
+def test_a_layer_that_runs_twice_counts_once_and_one_that_never_runs_is_refused():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.act, self.one, self.two = nn.Softplus(), nn.Linear(4, 5), nn.Linear(5, 3)
+            self.unused = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.act(self.two(self.act(self.one(x))))
+
+    net, x = Net().double().requires_grad_(False).eval(), make(2, 4)
+    run = metric.relative_representation_stability
+    flat = nn.Sequential(net.one, nn.Softplus(), net.two, nn.Softplus()).eval()
+    torch.testing.assert_close(
+        run(explain.Gradient(), net, x, layer="act"), run(explain.Gradient(), flat, x, layer="1")
+    )
+    with pytest.raises(SurefootError, match="not run"):
+        run(explain.Gradient(), net, x, layer="unused")

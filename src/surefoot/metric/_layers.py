@@ -1,43 +1,41 @@
 """Finding a layer by name and reading its output."""
 
-import difflib
-from collections.abc import Iterator
-from contextlib import contextmanager
-
+import torch
 from torch import Tensor, nn
 
-from surefoot.errors import SurefootError
+from surefoot import gradients
+from surefoot.errors import SurefootError, suggest
+from surefoot.gradients import Query
 
 
 def find(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     """The module of that name in `model`, or the given module if it is one of the model's."""
-    modules: dict[str, nn.Module] = dict(model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
     if isinstance(layer, nn.Module):
         if not any(module is layer for module in modules.values()):
             raise SurefootError("layer is a module that is not part of the model; give its name")
         return layer
     if layer not in modules:
-        close = (
-            difflib.get_close_matches(str(layer), modules, n=3, cutoff=0.3) or list(modules)[1:4]
-        )
-        raise SurefootError(f"the model has no layer {layer!r}; close names: {', '.join(close)}")
+        raise SurefootError(f"the model has no layer {layer!r}; {suggest(str(layer), modules)}")
     return modules[layer]
 
 
-@contextmanager
-def recorded(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """The outputs of `layer` while the context is open, detached, one an element."""
-    outputs: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
-        if not isinstance(output, Tensor):
-            raise SurefootError(
-                f"the layer returned a {type(output).__name__}, expected a tensor; name another"
-            )
-        outputs.append(output.detach().clone())
-
-    handle = layer.register_forward_hook(keep)
+@torch.no_grad()
+def outputs(request: Query, layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """The first output of `layer` in one pass over the inputs, (N, ...), and the logits (N, K)."""
+    seen: list[object] = []
+    handle = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     try:
-        yield outputs
+        logits = gradients.forward(request.model, request.inputs, request.extra)
     finally:
         handle.remove()
+    if not seen:
+        raise SurefootError("the layer is not run by the model's forward pass; name another")
+    output = seen[0]
+    if not isinstance(output, Tensor) or len(output) != len(logits):
+        came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise SurefootError(
+            f"the layer returned {came}, expected a tensor with one row for each of the "
+            f"{len(logits)} inputs; name another"
+        )
+    return output, logits

@@ -1,6 +1,5 @@
 """The metrics by name, with what a table or an audit must know of each."""
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surefoot.errors import SurefootError
+from surefoot.errors import SurefootError, suggest
 from surefoot.metric import (
     _areas,
     _correlation,
@@ -143,15 +142,12 @@ def get(name: str, **options: Any) -> Metric:
     (True, (0.0, 1.0), ('a', 'b'))
     """
     if name not in REGISTRY:
-        close = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.3) or list(REGISTRY)
-        raise SurefootError(f"there is no metric {name!r}; close names: {', '.join(close)}")
+        raise SurefootError(f"there is no metric {name!r}; {suggest(name, REGISTRY)}")
     metric = REGISTRY[name]
     allowed = _options(metric.function)[len(metric.needs) :]
     for option in options:
         if option not in allowed:
-            raise SurefootError(
-                f"{name} has no option {option!r}; it has: {', '.join(allowed) or 'none'}"
-            )
+            raise SurefootError(f"{name} has no option {option!r}; {suggest(option, allowed)}")
     return replace(metric, options={**metric.options, **options})
 
 

@@ -10,12 +10,13 @@ from surefoot.chunking import Block
 from surefoot.gradients import Query
 from surefoot.metric._evaluate import logits, over_grid
 from surefoot.metric._inputs import norm, result_type, wide
-from surefoot.metric._layers import find, recorded
+from surefoot.metric._layers import find, outputs
 from surefoot.metric._sensitivity import Explain, Nudges, maps_at, original_maps
 
 # The floor of divisors; the paper asks for one and does not give it.
 _LEAST = 1e-6
-View = Callable[[slice, Tensor], Tensor]
+# Variants of some samples to what is measured of them, (n, v, d), and their logits, (n, v, K).
+View = Callable[[slice, Tensor], tuple[Tensor, Tensor]]
 
 
 def relative_input_stability(
@@ -66,8 +67,8 @@ def relative_input_stability(
     request = gradients.query(model, images, target, extra, create_graph=False)
     nudge = Nudges(images, radius, samples, seed, noise)
 
-    def view(_samples: slice, points: Tensor) -> Tensor:
-        return wide(points.flatten(0, 1)).view(*points.shape[:2], -1)
+    def view(some: slice, points: Tensor) -> tuple[Tensor, Tensor]:
+        return _flat(points), logits(request, some, points)
 
     return _stability(explainer, request, nudge, view, chunk, relative=True)
 
@@ -99,8 +100,9 @@ def relative_output_stability(
     request = gradients.query(model, images, target, extra, create_graph=False)
     nudge = Nudges(images, radius, samples, seed, noise)
 
-    def view(some: slice, points: Tensor) -> Tensor:
-        return wide(logits(request, some, points).flatten(0, 1)).view(*points.shape[:2], -1)
+    def view(some: slice, points: Tensor) -> tuple[Tensor, Tensor]:
+        found = logits(request, some, points)
+        return _flat(found), found
 
     return _stability(explainer, request, nudge, view, chunk, relative=False)
 
@@ -150,10 +152,10 @@ def relative_representation_stability(
     nudge = Nudges(images, radius, samples, seed, noise)
     module = find(model, layer)
 
-    def view(some: slice, points: Tensor) -> Tensor:
-        with recorded(module) as outputs:
-            logits(request, some, points)
-        return wide(torch.cat(outputs)).view(*points.shape[:2], -1)
+    def view(some: slice, points: Tensor) -> tuple[Tensor, Tensor]:
+        inner, found = outputs(request.take(some).expand(points), module)
+        grid = points.shape[:2]
+        return wide(inner).view(*grid, -1), found.view(*grid, -1)
 
     return _stability(explainer, request, nudge, view, chunk, relative=True)
 
@@ -176,9 +178,11 @@ def _stability(
         points = here + nudge(block.variants)
         moved = maps_at(explainer, request, block.samples, points)
         change = norm(_relative(maps[block.samples, None], moved))
-        before, after = view(block.samples, here), view(block.samples, points)
+        seen, found = view(block.samples, torch.cat([here, points], 1))
+        before, after = seen[:, :1], seen[:, 1:]
         way = norm(_relative(before, after) if relative else before - after)
-        kept = _labels(request, block.samples, here) == _labels(request, block.samples, points)
+        label = found.argmax(2)
+        kept = label[:, :1] == label[:, 1:]
         return torch.where(kept, change / way.clamp(min=_LEAST), -torch.inf)
 
     worst = over_grid(request, len(nudge), compute, chunk).amax(1)
@@ -189,5 +193,6 @@ def _relative(before: Tensor, after: Tensor) -> Tensor:
     return (before - after) / torch.where(before == 0, _LEAST, before)
 
 
-def _labels(request: Query, samples: slice, points: Tensor) -> Tensor:
-    return logits(request, samples, points).argmax(2)
+def _flat(points: Tensor) -> Tensor:
+    """Each of (n, v, ...) as one row, (n, v, d) double."""
+    return wide(points.flatten(0, 1)).view(*points.shape[:2], -1)
