@@ -10,6 +10,7 @@ import torch
 
 from surefoot import SurefootError, explain
 from surefoot.explain import (
+    Decoy,
     ExpectedGradients,
     Explainer,
     Function,
@@ -29,6 +30,8 @@ BUILT_INS = [
     IntegratedGradients(),
     IntegratedGradients(steps=7, baseline=-0.5, quadrature="right"),
     IntegratedGradients(baseline=float("inf")),
+    Decoy(IntegratedGradients(steps=16), layer="blocks.2"),
+    Decoy(Gradient(), bounds=(-1.0, 2.5), units="absolute", cap=0.1, include_original=True),
     SmoothGrad(),
     SmoothGrad(SmoothGrad(IntegratedGradients(), samples=3), std=1e-3, statistic="variance"),
 ]
@@ -98,6 +101,11 @@ def test_parse_takes_bare_names_positions_and_signs():
         ("(" * 400, "cannot read"),
         ("", "cannot read"),
         ("3", "not an explainer"),
+        ("Gradient(score='logits')", r"Gradient's score is 'logits'; choose one of \['logit'"),
+        ("SmoothGrad(samples='many')", "SmoothGrad's samples is 'many', expected int"),
+        ("SmoothGrad(samples=2.5)", "is 2.5, expected int"),
+        ("SmoothGrad(std=True)", "is True, expected float"),
+        ("SmoothGrad(3)", "SmoothGrad's base is 3, expected Explainer"),
         ("[Gradient()]", "not an explainer"),
     ],
 )

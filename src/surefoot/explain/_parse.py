@@ -3,7 +3,7 @@
 import ast
 import inspect
 import math
-from typing import Any, Never
+from typing import Any, Literal, Never, get_args, get_origin, get_type_hints
 
 from surefoot import explain
 from surefoot.errors import SurefootError, suggest
@@ -79,7 +79,20 @@ def _call(name: str, args: list[ast.expr], keywords: list[ast.keyword], node: as
 def _build(name: str, args: list[Any], settings: dict[str, Any]) -> Explainer:
     if name == "Function":
         raise SurefootError("a recipe with code cannot be read from text; build Function in Python")
-    return construct(find(name), args, settings)
+    kind = find(name)
+    built = construct(kind, args, settings)
+    for setting, hint in get_type_hints(kind).items():
+        _check_type(f"{name}'s {setting}", getattr(built, setting), hint)
+    return built
+
+
+def _check_type(who: str, value: object, hint: Any) -> None:
+    """Raise where a setting written as text is of the wrong type, for the simple types."""
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise SurefootError(f"{who} is {value!r}; choose one of {list(get_args(hint))}")
+    wanted = {int: (int,), float: (int, float), Explainer: (Explainer,)}.get(hint)
+    if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+        raise SurefootError(f"{who} is {value!r}, expected {hint.__name__}")
 
 
 def find(name: str) -> type[Explainer]:
