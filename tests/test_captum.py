@@ -330,7 +330,10 @@ def test_hooks_go_also_when_the_call_fails_and_the_callers_stay(images):
         (Captum(dict), "has no method"),
         (Captum("Saliency", absolute=True), "no option 'absolute'; did you mean abs"),
         (Captum("Occlusion"), r"needs the options \['sliding_window_shapes'\]"),
-        (Captum("LayerGradCam", layer="33"), "'33' is not a submodule of Sequential; did you mean '3'"),
+        (
+            Captum("LayerGradCam", layer="33"),
+            "'33' is not a submodule of Sequential; did you mean '3'",
+        ),
         (Captum("DeepLift", score="loss"), "no rule for score='loss'"),
         (Captum("FeaturePermutation"), "across the batch"),
         (Captum("DeepLift", return_convergence_delta=True), "returned tuple"),

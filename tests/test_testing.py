@@ -85,6 +85,18 @@ def test_a_constant_map_fails_randomisation(model, images):
     assert failed(lambda m, x, t: torch.ones_like(x), model, images) == {"randomisation"}
 
 
+def test_zeros_of_both_maps_do_not_count_as_agreement(model, images):
+    padded = torch.nn.functional.pad(images[..., :4], (0, 2)) * 1.0
+
+    def inside(model, inputs, target):
+        return gradient_map(model, inputs, target) * (inputs != 0)
+
+    value = check_explainer(inside, model, padded)["randomisation"].value
+    whole = check_explainer(inside, model, images)["randomisation"].value
+    assert abs(value) < 0.5
+    assert abs(value - whole) < 0.2
+
+
 def test_a_map_that_mixes_the_batch_fails_invariance(model, images):
     def scaled(model, inputs, target):
         maps = gradient_map(model, inputs, target)
@@ -196,6 +208,7 @@ def test_extra_inputs_are_passed_on():
         def forward(self, x, mask):
             return self.head((x * mask[..., None]).sum(1))
 
-    mask = torch.rand(3, 5) > 0.5
-    report = check_explainer(Gradient(), Masked().eval(), torch.rand(3, 5, 3), extra={"mask": mask})
+    model, x, mask = Masked().eval(), torch.rand(3, 5, 3), torch.rand(3, 5) > 0.5
+    mask[:, 0] = True
+    report = check_explainer(Gradient(), model, x, extra={"mask": mask})
     assert report.passed, report

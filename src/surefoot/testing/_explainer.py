@@ -41,8 +41,9 @@ def check_explainer(
       of inputs and parameters against central differences. A refusal (SurefootError) passes; a
       map without a graph does not.
     - randomisation: Spearman correlation of absolute maps between the model and copies with each
-      parameter's entries shuffled (after Adebayo et al., arXiv 1810.03292), mean over samples
-      and copies. Near 1 means that the map ignores the model.
+      parameter's entries shuffled (after Adebayo et al., arXiv 1810.03292), over the places
+      where either is not 0, mean over samples and copies. Near 1 means that the map ignores the
+      model.
 
     The thresholds are this project's choice. Model and global random state are left alone.
 
@@ -154,11 +155,20 @@ def _randomisation(explainer: Explainer, request: Query, maps: Tensor) -> Check:
         model, other = copy.deepcopy((request.model, explainer))
         _shuffle(model, number)
         changed = _maps(other, Query(model, request.inputs, request.target, request.extra))
-        # Two constant maps have no ranks to compare: they show nothing of the model either.
-        alike.append(spearman(maps.abs(), changed.abs()).nan_to_num(nan=1.0).mean())
-    value = float(torch.stack(alike).mean())
+        alike += [_alike(a, b) for a, b in zip(maps.abs(), changed.abs(), strict=True)]
+    value = sum(alike) / len(alike)
     note = "rank correlation with maps of models with shuffled parameters"
     return limited("randomisation", value, _ALIKE, note)
+
+
+def _alike(one: Tensor, other: Tensor) -> float:
+    """Rank correlation of two maps of a sample, over the places where they are not both 0."""
+    # Masked places would else look like agreement. Constant maps have no ranks: they show
+    # nothing of the model either.
+    seen = (one != 0) | (other != 0)
+    if not seen.any():
+        return 1.0
+    return float(spearman(one[seen][None], other[seen][None]).nan_to_num(nan=1.0))
 
 
 @torch.no_grad()
