@@ -70,54 +70,51 @@ class Metric:
         return result if isinstance(result, Tensor) else torch.stack([*result.values()]).mean(0)
 
 
-def _table() -> Mapping[str, Metric]:
-    inf, one = math.inf, (0.0, 1.0)
-    signed, positive = (-1.0, 1.0), (0.0, inf)
-    up, down = True, False
-    rows = [
-        Metric(_similarity.topk_intersection, PAIR, one, up),
-        Metric(_kendall.kendall, PAIR, signed, up),
-        Metric(_similarity.spearman, PAIR, signed, up),
-        Metric(_similarity.pearson, PAIR, signed, up),
-        Metric(_similarity.cosine, PAIR, signed, up),
-        Metric(_ssim.ssim, PAIR, signed, up),
-        Metric(_similarity.l2, PAIR, positive, down),
-        Metric(_similarity.mass_centre_shift, PAIR, positive, down),
-        Metric(_lens.lens_recall, PAIR, one, up),
-        Metric(_lens.lens_precision, PAIR, one, up),
-        Metric(_fidelity.saliency_fidelity, MODEL_MAP, positive, down),
-        Metric(_areas.deletion, MODEL_MAP, one, down),
-        Metric(_areas.insertion, MODEL_MAP, one, up),
-        Metric(_areas.morf, MODEL_MAP, signed, up),
-        Metric(_areas.lerf, MODEL_MAP, signed, down),
-        Metric(_fidelity.sufficiency, MODEL_MAP, signed, down),
-        Metric(_fidelity.comprehensiveness, MODEL_MAP, signed, up),
-        Metric(_correlation.faithfulness_correlation, MODEL_ATTRIBUTIONS, signed, up),
-        Metric(_correlation.monotonicity_correlation, MODEL_ATTRIBUTIONS, signed, up),
-        Metric(_infidelity.infidelity, MODEL_ATTRIBUTIONS, positive, down),
-        Metric(_road.road, MODEL_MAP, one, down),
-        Metric(_sensitivity.sensitivity, MOVED, positive, down),
-        Metric(_sensitivity.max_sensitivity, EXPLAINER, positive, down),
-        Metric(_sensitivity.average_sensitivity, EXPLAINER, positive, down),
-        Metric(_sensitivity.local_lipschitz, EXPLAINER, positive, down),
-        Metric(_stability.relative_input_stability, EXPLAINER, positive, down),
-        Metric(_stability.relative_output_stability, EXPLAINER, positive, down),
-        Metric(_stability.relative_representation_stability, EXPLAINER, positive, down),
-        Metric(_sparsity.gini, MAP, one, up),
-        Metric(_sparsity.entropy, MAP, positive, down),
-        Metric(_sparsity.effective_complexity, MAP, positive, down),
-        Metric(_localisation.pointing_game, MASK, one, up),
-        Metric(_localisation.relevance_mass_accuracy, MASK, one, up),
-        Metric(_localisation.relevance_rank_accuracy, MASK, one, up),
-        Metric(_localisation.topk_localisation, MASK, one, up),
-        Metric(_localisation.localisation_auc, MASK, one, up),
-        Metric(_randomisation.parameter_randomisation, EXPLAINER, signed, down),
-        Metric(_randomisation.random_logit, EXPLAINER, signed, down),
-    ]
-    return MappingProxyType({metric.name: metric for metric in rows})
+ONE, SIGNED, POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
+UP, DOWN = True, False  # higher is better, lower is better
 
+_METRICS = [
+    Metric(_similarity.topk_intersection, PAIR, ONE, UP),
+    Metric(_kendall.kendall, PAIR, SIGNED, UP),
+    Metric(_similarity.spearman, PAIR, SIGNED, UP),
+    Metric(_similarity.pearson, PAIR, SIGNED, UP),
+    Metric(_similarity.cosine, PAIR, SIGNED, UP),
+    Metric(_ssim.ssim, PAIR, SIGNED, UP),
+    Metric(_similarity.l2, PAIR, POSITIVE, DOWN),
+    Metric(_similarity.mass_centre_shift, PAIR, POSITIVE, DOWN),
+    Metric(_lens.lens_recall, PAIR, ONE, UP),
+    Metric(_lens.lens_precision, PAIR, ONE, UP),
+    Metric(_fidelity.saliency_fidelity, MODEL_MAP, POSITIVE, DOWN),
+    Metric(_areas.deletion, MODEL_MAP, ONE, DOWN),
+    Metric(_areas.insertion, MODEL_MAP, ONE, UP),
+    Metric(_areas.morf, MODEL_MAP, SIGNED, UP),
+    Metric(_areas.lerf, MODEL_MAP, SIGNED, DOWN),
+    Metric(_fidelity.sufficiency, MODEL_MAP, SIGNED, DOWN),
+    Metric(_fidelity.comprehensiveness, MODEL_MAP, SIGNED, UP),
+    Metric(_correlation.faithfulness_correlation, MODEL_ATTRIBUTIONS, SIGNED, UP),
+    Metric(_correlation.monotonicity_correlation, MODEL_ATTRIBUTIONS, SIGNED, UP),
+    Metric(_infidelity.infidelity, MODEL_ATTRIBUTIONS, POSITIVE, DOWN),
+    Metric(_road.road, MODEL_MAP, ONE, DOWN),
+    Metric(_sensitivity.sensitivity, MOVED, POSITIVE, DOWN),
+    Metric(_sensitivity.max_sensitivity, EXPLAINER, POSITIVE, DOWN),
+    Metric(_sensitivity.average_sensitivity, EXPLAINER, POSITIVE, DOWN),
+    Metric(_sensitivity.local_lipschitz, EXPLAINER, POSITIVE, DOWN),
+    Metric(_stability.relative_input_stability, EXPLAINER, POSITIVE, DOWN),
+    Metric(_stability.relative_output_stability, EXPLAINER, POSITIVE, DOWN),
+    Metric(_stability.relative_representation_stability, EXPLAINER, POSITIVE, DOWN),
+    Metric(_sparsity.gini, MAP, ONE, UP),
+    Metric(_sparsity.entropy, MAP, POSITIVE, DOWN),
+    Metric(_sparsity.effective_complexity, MAP, POSITIVE, DOWN),
+    Metric(_localisation.pointing_game, MASK, ONE, UP),
+    Metric(_localisation.relevance_mass_accuracy, MASK, ONE, UP),
+    Metric(_localisation.relevance_rank_accuracy, MASK, ONE, UP),
+    Metric(_localisation.topk_localisation, MASK, ONE, UP),
+    Metric(_localisation.localisation_auc, MASK, ONE, UP),
+    Metric(_randomisation.parameter_randomisation, EXPLAINER, SIGNED, DOWN),
+    Metric(_randomisation.random_logit, EXPLAINER, SIGNED, DOWN),
+]
 
-REGISTRY = _table()
+REGISTRY: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _METRICS})
 
 
 def names(*needs: str) -> list[str]:
