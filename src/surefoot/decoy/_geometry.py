@@ -135,24 +135,25 @@ def _pack(size: int, patch: int, stride: int | None, count: int, reach: Reach) -
     per_axis = math.isqrt(count)
     step = stride or max(patch, math.ceil(reach.spacing / per_axis))
     classes = math.ceil(reach.spacing / step)
-    return [c for c in _classes(size, patch, step, classes, reach.spacing) if c]
+    return _classes(size, patch, step, classes, reach.spacing)
 
 
 def _spread(size: int, patch: int, stride: int | None, count: int, axes: int) -> list[list[int]]:
     """Classes of far-apart positions where all patches interact anyway."""
-    step = stride or patch
-    positions = len(range(0, size - patch + 1, step)) + ((size - patch) % step > 0)
-    per_axis = count if axes == 1 else math.isqrt(count)
-    return _classes(size, patch, step, min(per_axis, positions), patch)
+    return _classes(size, patch, stride or patch, count if axes == 1 else math.isqrt(count), patch)
 
 
 def _classes(size: int, patch: int, step: int, classes: int, spacing: int) -> list[list[int]]:
+    """Positions dealt out to classes in turn; one at the edge that fits nowhere gets its own."""
     positions = [*range(0, size - patch, step), size - patch]
-    result: list[list[int]] = [[] for _ in range(classes)]
-    for index, position in enumerate(positions):
-        members = result[index % classes]
-        if not members or position - members[-1] >= spacing:
-            members.append(position)
+    if len(positions) <= classes:
+        return [[position] for position in positions]
+    result = [positions[first:-1:classes] for first in range(classes)]
+    home = next((m for m in result if positions[-1] - m[-1] >= spacing), None)
+    if home is None:
+        home = []
+        result.append(home)
+    home.append(positions[-1])
     return result
 
 
