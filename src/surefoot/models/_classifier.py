@@ -1,0 +1,218 @@
+"""The adapter: whatever a network takes and gives, a model from floats to logits (N, K)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import checks
+from surefoot.errors import SurefootError, suggest
+
+Channels = float | Sequence[float] | Tensor | None
+
+
+class Classifier(nn.Module):
+    """A network with its normalisation inside and its logits picked out.
+
+    It starts in the mode `module` is in, and never changes it.
+
+    Args:
+        module: the network.
+        mean: subtracted from the inputs: a number, one for each channel, or a tensor that
+            broadcasts to one input. Channels are dimension 1 of images and records, the last of
+            (N, T, D).
+        std: what is left is divided by it; like `mean`, positive.
+        output: where the logits are: index into a tuple, key of a dict, or attribute. None takes
+            a tensor as it is, and `.logits` or `["logits"]` where there is one.
+        embedding: dotted name of the submodule that embeds integer tokens. The classifier then
+            goes from embeddings (N, T, D) to logits, and `embed` makes them.
+
+    Raises:
+        SurefootError: a std that is not positive, an unknown submodule, both normalisation and
+            an embedding.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> Classifier(net, mean=0.5, std=(0.2, 0.2, 0.2))(torch.rand(1, 3, 2, 2)).shape
+    torch.Size([1, 2])
+    """
+
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(
+        self,
+        module: nn.Module,
+        mean: Channels = None,
+        std: Channels = None,
+        output: int | str | None = None,
+        embedding: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(module, nn.Module):
+            raise SurefootError(f"module is a {type(module).__name__}, expected a torch.nn.Module")
+        if embedding is not None and (mean is not None or std is not None):
+            raise SurefootError("mean and std are for pixels; they do not go with embedding=")
+        self.module = module
+        self.output = output
+        self.embedding = embedding
+        self.register_buffer("mean", _channels(mean, "mean", module), persistent=False)
+        self.register_buffer("std", _channels(std, "std", module), persistent=False)
+        if self.std is not None and not (self.std > 0).all():
+            raise SurefootError(f"std={std}, expected positive numbers")
+        if embedding is not None:
+            self._embedder()
+        self.training = module.training
+
+    def forward(self, inputs: Tensor, **extra: Tensor) -> Tensor:
+        """Logits (N, K) of inputs (N, ...); with `embedding`, of embeddings (N, T, D).
+
+        Raises:
+            SurefootError: integer tokens, or a result that is not (N, K), naming what came.
+        """
+        if self.embedding is None:
+            result = self.module(self._normalised(inputs), **extra)
+        else:
+            result = self._from_embeddings(inputs, extra)
+        return checks.check_logits(self._pick(result), len(inputs))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """The embeddings (N, T, D) of integer tokens (N, T), detached.
+
+        Raises:
+            SurefootError: there is no `embedding`, or the tokens are not integers (N, T) within
+                the vocabulary.
+        """
+        embedder = self._embedder()
+        if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.is_floating_point():
+            came = (
+                f"{tokens.dtype} {tuple(tokens.shape)}"
+                if isinstance(tokens, Tensor)
+                else type(tokens).__name__
+            )
+            raise SurefootError(f"tokens are {came}, expected integer tokens (N, T)")
+        size = getattr(embedder, "num_embeddings", None)
+        if size is not None and tokens.numel() and not 0 <= tokens.min() <= tokens.max() < size:
+            raise SurefootError(
+                f"tokens span [{int(tokens.min())}, {int(tokens.max())}], expected [0, {size - 1}]:"
+                f" {self.embedding!r} holds {size} embeddings"
+            )
+        with torch.no_grad():
+            result: Tensor = embedder(tokens)
+        return result
+
+    def _embedder(self) -> nn.Module:
+        if self.embedding is None:
+            raise SurefootError('no embedding was named; use Classifier(module, embedding="...")')
+        modules: dict[str, nn.Module] = dict(self.module.named_modules())
+        if self.embedding not in modules or not self.embedding:
+            leaves = [name for name, m in modules.items() if isinstance(m, nn.Embedding)]
+            raise SurefootError(
+                f"embedding={self.embedding!r} is not a submodule of "
+                f"{type(self.module).__name__}; "
+                + suggest(self.embedding, leaves or [name for name in modules if name])
+            )
+        return modules[self.embedding]
+
+    def _from_embeddings(self, embeddings: Tensor, extra: Mapping[str, Tensor]) -> object:
+        if not embeddings.is_floating_point() or embeddings.ndim != 3:
+            raise SurefootError(
+                f"inputs are {embeddings.dtype} {tuple(embeddings.shape)}, expected embeddings "
+                "(N, T, D): integer tokens have no gradient. Pass model.embed(tokens)"
+            )
+        tokens = torch.zeros(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
+        with _swapped(self._embedder(), embeddings) as swaps:
+            result = self.module(tokens, **extra)
+        if not swaps:
+            raise SurefootError(
+                f"the submodule {self.embedding!r} gave no embeddings of shape "
+                f"{tuple(embeddings.shape)} during the forward pass; name the one that embeds the "
+                "tokens"
+            )
+        return result
+
+    def _normalised(self, inputs: Tensor) -> Tensor:
+        if self.mean is not None:
+            inputs = inputs - _aligned(self.mean, inputs, "mean")
+        if self.std is not None:
+            inputs = inputs / _aligned(self.std, inputs, "std")
+        return inputs
+
+    def _pick(self, result: object) -> object:
+        if self.output is None:
+            return _found_by_itself(result)
+        try:
+            if isinstance(self.output, str) and not isinstance(result, Mapping):
+                return getattr(result, self.output)
+            return result[self.output]  # type: ignore[index]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            raise SurefootError(
+                f"output={self.output!r} is not in what the module returned: {_contents(result)}"
+            ) from None
+
+
+def _found_by_itself(result: object) -> object:
+    if isinstance(result, Tensor):
+        return result
+    if isinstance(result, Mapping) and "logits" in result:
+        return result["logits"]
+    if getattr(result, "logits", None) is not None:
+        return result.logits  # type: ignore[attr-defined]
+    raise SurefootError(
+        f"the module returned {_contents(result)}, expected logits (N, K); pick them out with "
+        'output=0 (a tuple) or output="name" (a dict or an attribute)'
+    )
+
+
+def _contents(result: object) -> str:
+    kind = type(result).__name__
+    if isinstance(result, Mapping):
+        return f"a {kind} with the keys {list(result)}"
+    if isinstance(result, tuple | list):
+        return f"a {kind} of {len(result)}: {[type(item).__name__ for item in result]}"
+    return f"a {kind}"
+
+
+def _channels(value: Channels, name: str, module: nn.Module) -> Tensor | None:
+    if value is None:
+        return None
+    dtypes = [p.dtype for p in module.parameters() if p.is_floating_point()]
+    dtype = dtypes[0] if dtypes else torch.get_default_dtype()
+    result = torch.as_tensor(value, dtype=dtype).detach().clone()
+    if not torch.isfinite(result).all():
+        raise SurefootError(f"{name}={value}, expected finite numbers")
+    return result
+
+
+def _aligned(value: Tensor, inputs: Tensor, name: str) -> Tensor:
+    """`value` so that it broadcasts to `inputs`: a vector goes along the channels."""
+    if value.ndim == inputs.ndim and len(value) == 1:
+        value = value[0]
+    if value.ndim == 1 and inputs.ndim > 3:
+        value = value.view(-1, *[1] * (inputs.ndim - 2))
+    try:
+        # Not only broadcastable: it must not make one channel into three.
+        return value.to(inputs).expand(inputs.shape[1:])
+    except RuntimeError:
+        raise SurefootError(
+            f"{name} has shape {tuple(value.shape)}, which does not fit inputs "
+            f"{tuple(inputs.shape)}; give one number, or one for each channel"
+        ) from None
+
+
+@contextmanager
+def _swapped(embedder: nn.Module, embeddings: Tensor) -> Iterator[list[None]]:
+    """While it lasts, `embedder` gives `embeddings` wherever its output has their shape."""
+    swaps: list[None] = []
+
+    def swap(_module: nn.Module, _args: object, output: object) -> Tensor | None:
+        if getattr(output, "shape", None) != embeddings.shape:
+            return None
+        swaps.append(None)
+        return embeddings
+
+    handle = embedder.register_forward_hook(swap)
+    try:
+        yield swaps
+    finally:
+        handle.remove()

@@ -1,0 +1,148 @@
+"""A model from what is written on a command line: a name, a factory, an exported program."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from surefoot.errors import MissingExtraError, SurefootError
+from surefoot.models import _zoo
+from surefoot.models._card import Card, attach
+from surefoot.models._classifier import Channels, Classifier
+from surefoot.models._exported import load_exported
+from surefoot.models._weights import load_weights
+
+
+def load(
+    name: str | Path,
+    *,
+    weights: str | Path | None = None,
+    mean: Channels = None,
+    std: Channels = None,
+    classes: int | None = None,
+) -> nn.Module:
+    """A model in evaluation mode, from inputs in [0, 1] to logits; `card` tells what is known.
+
+    Args:
+        name: one of
+            "efficientnet-lite0", with its ImageNet weights (extra `demo`);
+            "timm:NAME" or "torchvision:NAME", or the name alone (extras `timm`, `torchvision`;
+            where both have it, timm's), with its default weights and normalisation;
+            "package.module:factory", called without arguments, the working directory on the
+            import path;
+            the path of an exported program, "FILE.pt2" (decoys need a layer, and a program has
+            none).
+        weights: safetensors or weights-only checkpoint; nothing is downloaded then.
+        mean: normalisation put inside, see `Classifier`; None takes the named model's own, and
+            none for factories and programs.
+        std: like `mean`.
+        classes: number of logits, for timm and torchvision models with weights of your own.
+
+    Raises:
+        SurefootError: an unknown name, a factory that fails or does not give a module, weights
+            that do not fit.
+        MissingExtraError: the package that has the model is not installed.
+    """
+    found = _find(str(name), weights, classes)
+    if weights is not None:
+        load_weights(found.module, weights)
+    mean = found.mean if mean is None else mean
+    std = found.std if std is None else std
+    module = found.module
+    _evaluation(module)
+    if mean is not None or std is not None:
+        module = Classifier(module, mean, std)
+    return attach(module, Card(str(name), found.size, found.labels))
+
+
+def _find(name: str, weights: str | Path | None, classes: int | None) -> _zoo.Found:
+    if name.endswith(".pt2"):
+        _refuse_classes(name, classes)
+        if weights is not None:
+            raise SurefootError(f"{name} holds its own weights; leave out weights={weights}")
+        return _zoo.Found(load_exported(Path(name)))
+    if name == _zoo.LITE0:
+        _refuse_classes(name, classes)
+        return _zoo.efficientnet_lite0(own_weights=weights is None)
+    source, _, rest = name.partition(":")
+    if source in _zoo.SOURCES and rest:
+        return _zoo.SOURCES[source](rest, own_weights=weights is None, classes=classes)
+    if rest:
+        _refuse_classes(name, classes)
+        return _zoo.Found(_from_factory(source, rest))
+    return _by_plain_name(name, weights, classes)
+
+
+def _by_plain_name(name: str, weights: str | Path | None, classes: int | None) -> _zoo.Found:
+    if Path(name).is_file():
+        raise SurefootError(
+            f"{name} is a file, but no exported program (.pt2); weights alone are no model: pass "
+            "package.module:factory or a name, and the file as weights"
+        )
+    absent = []
+    for source, make in _zoo.SOURCES.items():
+        try:
+            known = _zoo.knows(source, name)
+        except MissingExtraError:
+            absent.append(source)
+            continue
+        if known:
+            return make(name, own_weights=weights is None, classes=classes)
+    hint = f"; install timm or torchvision for more: {_install(absent)}" if absent else ""
+    raise SurefootError(
+        f"model {name!r} is unknown{_zoo.close(name)}; expected {_zoo.LITE0}, timm:NAME, "
+        f"torchvision:NAME, package.module:factory or FILE.pt2{hint}"
+    )
+
+
+def _install(absent: list[str]) -> str:
+    return f'pip install "surefoot[{",".join(absent)}]"'
+
+
+def _refuse_classes(name: str, classes: int | None) -> None:
+    if classes is not None:
+        raise SurefootError(f"classes={classes} is for timm and torchvision names, not for {name}")
+
+
+def _from_factory(module: str, factory: str) -> nn.Module:
+    """What `module:factory` makes, or is.
+
+    Raises:
+        SurefootError: it cannot be imported, fails, or is not a torch.nn.Module.
+    """
+    path = f"{module}:{factory}"
+    made: Any
+    with _working_directory_first():
+        try:
+            made = attrgetter(factory)(importlib.import_module(module))
+            if not isinstance(made, nn.Module):
+                made = made()
+        except Exception as error:  # the code is the user's and may raise anything
+            raise SurefootError(
+                f"cannot make the model {path} ({type(error).__name__}: {error}); expected "
+                "package.module:factory, importable from here and callable without arguments"
+            ) from error
+    if not isinstance(made, nn.Module):
+        raise SurefootError(f"{path} gave a {type(made).__name__}, expected a torch.nn.Module")
+    return made
+
+
+@contextmanager
+def _working_directory_first() -> Iterator[None]:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _evaluation(module: nn.Module) -> None:
+    """Like `module.eval()`, which exported programs refuse."""
+    for part in module.modules():
+        part.training = False

@@ -1,0 +1,114 @@
+"""Weights from files that hold tensors and nothing else."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surefoot.errors import SurefootError, optional
+
+_NESTED = ("state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+
+
+def load_weights(module: nn.Module, path: str | Path) -> nn.Module:
+    """`module` itself, with the weights of a safetensors file or a weights-only checkpoint.
+
+    A checkpoint is a state dict, or holds one under "state_dict", "model_state_dict" or "model".
+    A prefix that wrappers such as DataParallel put before every key is taken off.
+
+    Raises:
+        SurefootError: no such file, a damaged one, one that holds more than tensors (refused
+            because loading it runs code of its author), or keys or shapes that do not fit.
+    """
+    state = _fitted(_read(Path(path)), module)
+    _check_shapes(state, module, path)
+    missing, unexpected = module.load_state_dict(state, strict=False)
+    if missing or unexpected:
+        raise SurefootError(
+            f"the weights in {path} do not fit {type(module).__name__}: "
+            + "; ".join(_misfits(missing, unexpected))
+        )
+    return module
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise SurefootError(f"there is no weights file {path}")
+    content = _safetensors(path) if path.suffix == ".safetensors" else _checkpoint(path)
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise SurefootError(
+            f"{path} holds a {type(content).__name__}, expected a state dict of tensors; save it "
+            "with torch.save(model.state_dict(), ...)"
+        )
+    strange = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise SurefootError(f"{path} holds {strange[:3]} beside tensors, expected a state dict")
+    return dict(content)
+
+
+def _safetensors(path: Path) -> Any:
+    package = optional("safetensors.torch", "cli")
+    try:
+        return package.load_file(path)
+    except Exception as error:  # the package's own exception has no public name
+        raise SurefootError(f"cannot read {path}: {_line(error)}") from error
+
+
+def _checkpoint(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        raise SurefootError(
+            f"{path} is a pickle that holds {found[1] if found else 'Python objects'}: loading it "
+            "would run code of whoever made it, so it is refused. Save the tensors alone, with "
+            "torch.save(model.state_dict(), ...) or as safetensors"
+        ) from error
+    except Exception as error:  # a damaged file fails in many ways
+        raise SurefootError(
+            f"{path} is not a PyTorch checkpoint, or is damaged ({_line(error)})"
+        ) from error
+
+
+def _fitted(state: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    known = set(module.state_dict())
+    for prefix in _PREFIXES:
+        bare = {key.removeprefix(prefix): value for key, value in state.items()}
+        if all(key.startswith(prefix) for key in state) and len(known & set(bare)) > len(
+            known & set(state)
+        ):
+            return bare
+    return state
+
+
+def _check_shapes(state: Mapping[str, Tensor], module: nn.Module, path: str | Path) -> None:
+    for key, value in module.state_dict().items():
+        if key in state and state[key].shape != value.shape:
+            raise SurefootError(
+                f"{key} has shape {tuple(state[key].shape)} in {path} and {tuple(value.shape)} in "
+                f"{type(module).__name__}; is it another variant, or another number of classes?"
+            )
+
+
+def _misfits(missing: list[str], unexpected: list[str]) -> list[str]:
+    lines = []
+    for key in missing[:3]:
+        close = get_close_matches(key, unexpected, n=1)
+        lines.append(f"{key} is missing" + "".join(f" (the file has {name})" for name in close))
+    lines += [f"{len(missing) - 3} more are missing"] * (len(missing) > 3)
+    lines += [f"{key} is not in the model" for key in unexpected[:3]]
+    lines += [f"{len(unexpected) - 3} more are not in the model"] * (len(unexpected) > 3)
+    return lines
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
