@@ -70,7 +70,7 @@ def make_decoys(
     layer: str | nn.Module | None = None,
     patch: int = 3,
     stride: int | None = None,
-    epsilon: float = 0.05,
+    epsilon: float = 0.1,
     decoys: int = 64,
     bounds: checks.Bounds = (0, 1),
     seed: int = 0,

@@ -38,7 +38,7 @@ class Programmes(NamedTuple):
 
 
 def maximise(
-    problems: Programmes, start: Tensor, iterations: int = 16, tolerance: float = 3e-2
+    problems: Programmes, start: Tensor, iterations: int = 16, tolerance: float = 0.3
 ) -> Tensor:
     """Near-optimal points (B, n), strictly feasible, of all programmes.
 
@@ -47,7 +47,8 @@ def maximise(
         start: u0, (B, n), where -lower <= 0 <= upper holds and the box is met.
         iterations: at most.
         tolerance: bound on the duality gap, relative to the objective, at which a programme is
-            done; the objective itself is then mostly within a tenth of that.
+            done; the objective itself is mostly within a tenth of that. Points inside the set
+            are a better start for a step of a nonlinear layer than exact corners.
     """
     together = max(1, _TOGETHER // problems.A[0].numel())
     fields = (torch.split(field, together) for field in (*problems, start))

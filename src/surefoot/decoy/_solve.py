@@ -11,13 +11,14 @@ Eq. 2 and frees much room: a patch can keep its mean.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from surefoot.decoy._lp import Programmes, maximise
 
-_STEP = 1e-2  # of the finite differences, as a share of a feature's box
+_STEP = 1e-3  # of the finite differences, as a share of a feature's box
 _SLACK = 1e-3  # kept between the linear model and the constraint
 _TINY = 1e-3  # weight of an entry that does not count, so that it does not drift
 _LEAST_ROWS = 96  # constraints a programme keeps: the tightest max(this, 4 n)
@@ -100,30 +101,41 @@ def solve(problem: Problem, rounds: int, thorough: bool) -> Tensor:
     Args:
         problem: the blocks.
         rounds: linear programmes solved, at most.
-        thorough: linearise again in every round; otherwise once, at x, for both signs.
+        thorough: linearise again in every round; otherwise once, at x, for both signs, and learn
+            from the steps taken.
     """
-    against, along = problem.span
+    along = problem.span[1]
     u = torch.zeros_like(along)
     now = torch.zeros(problem.outputs.shape).to(u)
-    half = linearise(problem.first_half(), u[: len(u) // 2], now[: len(u) // 2])
-    model = torch.cat([half, -half])
+    model = _mirrored(linearise(problem.first_half(), *(t[: len(u) // 2] for t in (u, now))))
     live = torch.ones(len(u), dtype=torch.bool, device=u.device)
     for turn in range(rounds):
         counted = (along > 0) & ((u > 0) | (turn == 0))
-        c = torch.where(counted, 1.0, _TINY).to(u)
-        aim = torch.where(live[:, None], _aim(model, now, c, against, along, u), u)
-        before = u.clamp_min(0).sum(1)
+        aim = torch.where(live[:, None], _aim(problem, model, u, now, counted), u)
+        was, then = u, now
         u, now = approach(problem, u, now, aim)
-        live = live & (u.clamp_min(0).sum(1) > before * (1 + _GAIN))
+        gain = u.clamp_min(0).sum(1) - (1 + _GAIN) * was.clamp_min(0).sum(1)
+        live = live & (gain > 0)
         if not live.any() or turn + 1 == rounds:
             break
-        if thorough:
-            model = linearise(problem, u, now)
+        model = linearise(problem, u, now) if thorough else _learn(model, u - was, now - then)
     return u
 
 
-def linearise(problem: Problem, u: Tensor, now: Tensor) -> Tensor:
-    """The slope of the deviations in u, (B, L, n), by differences into the room there is."""
+class Model(NamedTuple):
+    """The linear model of the blocks' tightest outputs.
+
+    Attributes:
+        slopes: (B, K, n), of the deviation in u.
+        which: (B, K), which of the block's outputs.
+    """
+
+    slopes: Tensor
+    which: Tensor
+
+
+def linearise(problem: Problem, u: Tensor, now: Tensor) -> Model:
+    """Slopes at u by differences into the room there is, for the outputs that may bind first."""
     against, along = problem.span
     width = along - against
     step = _STEP * width * torch.where(u + _STEP * width <= along, 1.0, -1.0).to(u)
@@ -136,7 +148,12 @@ def linearise(problem: Problem, u: Tensor, now: Tensor) -> Tensor:
         for k, deviations in zip(some, found, strict=True):
             size = torch.where(step[:, k] == 0, 1, step[:, k])
             columns.append((problem.own(deviations) - now) / size[:, None])
-    return torch.stack(columns, -1)
+    slopes = torch.stack(columns, 1)
+    rows = min(now.shape[1], max(_LEAST_ROWS, 4 * u.shape[1]))
+    tightness = (slopes * width[..., None]).norm(dim=1) / (1 - now.abs()).clamp_min(0.05)
+    which = tightness.topk(rows, dim=1).indices
+    kept = slopes.gather(2, which[:, None].expand(-1, slopes.shape[1], -1))
+    return Model(kept.mT.contiguous(), which)
 
 
 def _unit(k: int, like: Tensor) -> Tensor:
@@ -145,21 +162,28 @@ def _unit(k: int, like: Tensor) -> Tensor:
     return direction
 
 
-def _aim(
-    model: Tensor, now: Tensor, c: Tensor, against: Tensor, along: Tensor, u: Tensor
-) -> Tensor:
+def _mirrored(model: Model) -> Model:
+    """The same outputs for both signs: against the sign is the way of the other one."""
+    return Model(torch.cat([model.slopes, -model.slopes]), model.which.repeat(2, 1))
+
+
+def _learn(model: Model, step: Tensor, change: Tensor) -> Model:
+    """Broyden's update: the model that explains the step's change and differs least."""
+    size = step.square().sum(1, keepdim=True).clamp_min(1e-12)
+    surprise = change.gather(1, model.which) - (model.slopes @ step[..., None])[..., 0]
+    learnt = torch.baddbmm(model.slopes, surprise[..., None], (step / size)[:, None])
+    return model._replace(slopes=learnt)
+
+
+def _aim(problem: Problem, model: Model, u: Tensor, now: Tensor, counted: Tensor) -> Tensor:
     """Solutions of the blocks' linear programmes, in variables scaled by their box."""
+    against, along = problem.span
     width = (along - against).clamp_min(1e-12)
-    scaled = model * width[:, None]
-    rows = min(scaled.shape[1], max(_LEAST_ROWS, 4 * scaled.shape[2]))
-    tightness = scaled.norm(dim=2) / (1 - now.abs()).clamp_min(0.05)
-    tight = tightness.topk(rows, dim=1).indices
-    scaled = scaled.gather(1, tight[..., None].expand(-1, -1, scaled.shape[2]))
-    here = now.gather(1, tight)
+    here = now.gather(1, model.which)
     limit = 1 - _SLACK
     problems = Programmes(
-        c * width,
-        scaled,
+        torch.where(counted, 1.0, _TINY).to(u) * width,
+        model.slopes * width[:, None],
         (limit + here).clamp_min(_SLACK),
         (limit - here).clamp_min(_SLACK),
         against / width,

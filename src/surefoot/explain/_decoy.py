@@ -65,7 +65,7 @@ class Decoy(Explainer):
     layer: str | nn.Module | None = None
     patch: int = 3
     stride: int | None = None
-    epsilon: float = 0.05
+    epsilon: float = 0.1
     decoys: int = 64
     bounds: checks.Bounds = (0, 1)
     seed: int = 0

@@ -1,0 +1,194 @@
+"""Cost of explainers and decoys: interleaved runs in one process, ratios of medians.
+
+python benchmarks/speed.py [--rounds 5] [--threads 2] [--only NAME] [--output ...]
+
+Ratios are the message: the machine may be shared. Peers are captum at its default and at the
+best of several batch settings, measured here too, and counts of our own Gradient maps.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import captum
+import torch
+from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
+from torch import Tensor, nn
+
+from surefoot import data, explain, models
+from surefoot.decoy import make_decoys
+
+Run = Callable[[], Any]
+BATCHES = (2, 4, 8, 16, 32)
+
+
+def small_resnet() -> nn.Module:
+    """A ResNet-18 shape for 32 pixels, width 32, untrained."""
+
+    class Block(nn.Module):
+        def __init__(self, inside: int, outside: int, stride: int) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(outside)
+            self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(outside)
+            self.short = nn.Conv2d(inside, outside, 1, stride, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            inner = torch.relu(self.bn1(self.conv1(x)))
+            return torch.relu(self.short(x) + self.bn2(self.conv2(inner)))
+
+    torch.manual_seed(0)
+    widths = [(32, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
+    blocks = [Block(*width) for width in widths]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)]
+    return nn.Sequential(nn.Conv2d(3, 32, 3, 1, 1), *blocks, *head).eval()
+
+
+def saved_megabytes(run: Run) -> float:
+    """The most memory that graphs hold for backward at one time during a run."""
+    held = most = 0
+
+    class Token:
+        def __init__(self, value: Tensor) -> None:
+            nonlocal held, most
+            self.value, self.size = value, value.numel() * value.element_size()
+            held += self.size
+            most = max(most, held)
+
+        def __del__(self) -> None:
+            nonlocal held
+            held -= self.size
+
+    with torch.autograd.graph.saved_tensors_hooks(Token, lambda token: token.value):
+        run()
+    return round(most / 2**20, 2)
+
+
+def against_captum(model: nn.Module, images: Tensor, steps: int) -> dict[str, dict[str, Run]]:
+    """Integrated Gradients and SmoothGrad, ours and captum's at several batch settings."""
+    target = model(images).argmax(1)
+    ig, tunnel = IntegratedGradients(model), NoiseTunnel(Saliency(model))
+    noise = {"nt_type": "smoothgrad", "nt_samples": steps, "stdevs": 0.15, "abs": False}
+    ours = {
+        "integrated": explain.IntegratedGradients(steps=steps),
+        "smooth": explain.SmoothGrad(samples=steps),
+    }
+    groups: dict[str, dict[str, Run]] = {
+        name: {"surefoot": lambda e=e: e(model, images, target)} for name, e in ours.items()
+    }
+    groups["integrated"]["captum default"] = lambda: ig.attribute(
+        images, target=target, n_steps=steps
+    )
+    groups["smooth"]["captum default"] = lambda: tunnel.attribute(images, target=target, **noise)
+    for batch in BATCHES:
+        groups["integrated"][f"captum {batch}"] = lambda batch=batch: ig.attribute(
+            images, target=target, n_steps=steps, internal_batch_size=max(batch, len(images))
+        )
+        per_image = max(1, batch // len(images))
+        groups["smooth"][f"captum {batch}"] = lambda n=per_image: tunnel.attribute(
+            images, target=target, nt_samples_batch_size=n, **noise
+        )
+    return groups
+
+
+def memory(model: nn.Module, images: Tensor, rows: int) -> dict[str, float]:
+    """Megabytes saved for backward at equal chunk: ours, captum's."""
+    target = model(images).argmax(1)
+    mine = explain.IntegratedGradients(steps=16, chunk=rows)
+    theirs = IntegratedGradients(model)
+    return {
+        "surefoot": saved_megabytes(lambda: mine(model, images, target)),
+        "captum": saved_megabytes(
+            lambda: theirs.attribute(images, target=target, n_steps=16, internal_batch_size=rows)
+        ),
+    }
+
+
+def interleaved(runs: dict[str, Run], rounds: int) -> dict[str, float]:
+    """Median seconds of each run, all in turn, after one warm-up."""
+    for run in runs.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def decoy_runs(model: nn.Module, image: Tensor) -> tuple[dict[str, Run], int]:
+    """Making a map's decoys, and its attribution part, beside as many Gradient maps."""
+    e = explain.Decoy(explain.Gradient())
+    target = model(image[None]).argmax(1)
+    offsets = e.offsets(model, image[None])
+    rows = image + offsets[0]
+    return {
+        "Gradient maps": lambda: e.base(model, rows, target.expand(len(rows))),
+        "making decoys": lambda: make_decoys(model, image[None]),
+        "attribution part": lambda: e.at_offsets(model, image[None], offsets, target),
+    }, len(rows)
+
+
+def ratios(seconds: dict[str, float]) -> dict[str, Any]:
+    best = min((name for name in seconds if name[-1].isdigit()), key=lambda n: seconds[n])
+    ours = seconds["surefoot"]
+    return {
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "ratio to captum default": round(ours / seconds["captum default"], 3),
+        "ratio to captum best": round(ours / seconds[best], 3),
+        "captum best": best,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/speed.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    lite0, resnet = models.load("efficientnet-lite0"), small_resnet()
+    image = data.load_image(data.photographs()[0][1], 224)
+    torch.manual_seed(0)
+    cases = {
+        "lite0, 1 photograph of 224 px, 32 steps": (lite0, image[None], 32),
+        "ResNet, 8 images of 32 px, 32 steps": (resnet, torch.rand(8, 3, 32, 32), 32),
+    }
+    done = json.loads(options.output.read_text()) if options.output.exists() else {}
+    done["settings"] = {
+        "rounds": options.rounds,
+        "threads": options.threads,
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "captum": captum.__version__,
+    }
+    for case, (model, images, steps) in cases.items():
+        for name, runs in against_captum(model, images, steps).items():
+            if options.only in f"{name}: {case}":
+                done[f"{name}: {case}"] = ratios(interleaved(runs, options.rounds))
+        if options.only in f"memory: {case}":
+            done[f"memory: {case}"] = memory(model, images, 8)
+    if options.only in "decoys":
+        runs, count = decoy_runs(lite0, image)
+        seconds = interleaved(runs, options.rounds)
+        base = seconds["Gradient maps"]
+        done["decoys: lite0, 1 photograph of 224 px"] = {
+            "decoys": count,
+            "seconds": {name: round(value, 3) for name, value in seconds.items()},
+            "making decoys / Gradient maps": round(seconds["making decoys"] / base, 2),
+            "attribution part / Gradient maps": round(seconds["attribution part"] / base, 3),
+        }
+    options.output.write_text(json.dumps(done, indent=1) + "\n")
+    print(json.dumps(done, indent=1))
+
+
+if __name__ == "__main__":
+    main()
