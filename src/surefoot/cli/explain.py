@@ -96,6 +96,10 @@ def run(settings: Any) -> None:
         for image in tqdm(images, desc="explaining", unit="photograph", disable=None):
             one = _explain(explainer, model, image.to(where), target)
             finished.append(one)
+    except RuntimeError as error:  # from the model, or no memory
+        raise SurefootError(
+            f"{photos[len(finished)]} cannot be explained ({type(error).__name__}: {error})"
+        ) from error
     finally:
         if finished:
             _write(settings, explainer, card, photos, finished)
@@ -164,8 +168,8 @@ def _write(
 def _config(settings: Any, explainer: Explainer, photos: list[str]) -> str:
     """The options as they were, to be loaded with --config."""
     used = settings.clone()
-    used.update({"photo": [], "photos": list(photos), "explainer": repr(explainer)})
-    text = parser().dump(used, skip_none=True)
+    used.photo, used.photos, used.explainer = [], list(photos), repr(explainer)
+    text = parser().dump(used)
     versions = (
         f"surefoot {surefoot.__version__}, torch {torch.__version__}, "
         f"python {platform.python_version()}"

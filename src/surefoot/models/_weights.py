@@ -66,14 +66,14 @@ def _safetensors(path: Path) -> Any:
 def _checkpoint(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        raise SurefootError(
-            f"{path} is a pickle that holds {found[1] if found else 'Python objects'}: loading it "
-            "would run code of whoever made it, so it is refused. Save the tensors alone, with "
-            "torch.save(model.state_dict(), ...) or as safetensors"
-        ) from error
     except Exception as error:  # a damaged file fails in many ways
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and code:
+            raise SurefootError(
+                f"{path} is a pickle that holds {code[1]}: loading it would run code of whoever "
+                "made it, so it is refused. Save the tensors alone, with "
+                "torch.save(model.state_dict(), ...) or as safetensors"
+            ) from error
         raise SurefootError(
             f"{path} is not a PyTorch checkpoint, or is damaged ({_line(error)})"
         ) from error

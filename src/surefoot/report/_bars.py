@@ -23,7 +23,7 @@ def draw_bars(panel: Panel) -> "Figure":
     places = values[0].shape[1]
     if panel.features is not None and len(panel.features) != places:
         raise SurefootError(f"there are {len(panel.features)} feature names for {places} places")
-    wide = min(12.0, max(3.5, 1.0 + 0.16 * places))
+    wide = min(12.0, max(4.5, 1.0 + 0.16 * places))
     figure: Figure = figures.Figure(
         figsize=(wide * len(values), 1.55 * panel.rows + 0.9), layout="constrained"
     )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from surefoot.errors import optional
@@ -13,6 +13,8 @@ from surefoot.report._panel import GREY, INK, Panel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Array = NDArray[np.float32]
 
 _COLOURS = "inferno"  # perceptually uniform, and black where there is nothing
 _SIDE = 2.35  # inches
@@ -24,8 +26,8 @@ def draw_images(panel: Panel) -> "Figure":
     figures = optional("matplotlib.figure", "cli")
     maps = [panel.explanation.attributions] + ([] if panel.base is None else [panel.base])
     images = panel.explanation.inputs.ndim == 4
-    heats = [_flat(heatmap(each, panel.percentile), images) for each in maps][::-1]
-    photos = _flat(panel.explanation.inputs, images).detach().float().cpu()
+    heats = [_array(_flat(heatmap(each, panel.percentile), images)) for each in maps][::-1]
+    photos = _array(_flat(panel.explanation.inputs, images))
     columns = 2 + len(heats)
     height, wide = photos.shape[-2:]
     tall = min(3.0, max(0.4, height / wide))
@@ -41,12 +43,12 @@ def draw_images(panel: Panel) -> "Figure":
     return figure
 
 
-def _draw_row(axes: Any, photo: Tensor, heats: list[Tensor], panel: Panel, row: int) -> None:
+def _draw_row(axes: Any, photo: Array, heats: list[Array], panel: Panel, row: int) -> None:
     picture = _pixels(photo)
     first, *middle, last = axes
     first.imshow(picture, interpolation="nearest")
     for axis, heat in zip(middle, heats, strict=True):
-        axis.imshow(heat.cpu(), cmap=_COLOURS, vmin=0, vmax=1, interpolation="nearest")
+        axis.imshow(heat, cmap=_COLOURS, vmin=0, vmax=1, interpolation="nearest")
     last.imshow(_overlay(picture, heats[-1]), interpolation="nearest")
     for axis in axes:
         axis.set_axis_off()
@@ -90,19 +92,24 @@ def _flat(values: Tensor, images: bool) -> Tensor:
     return values if images else values[..., values.shape[-3] // 2, :, :]
 
 
-def _pixels(photo: Tensor) -> "np.ndarray[Any, np.dtype[np.float32]]":
+def _array(values: Tensor) -> Array:
+    return values.detach().float().cpu().numpy()
+
+
+def _pixels(photo: Array) -> Array:
     """(C, H, W) of any scale and number of channels as RGB (H, W, 3) in [0, 1]."""
-    if photo.min() < 0 or photo.max() > 1:
-        photo = (photo - photo.min()) / (photo.max() - photo.min()).clamp_min(1e-12)
+    low, high = photo.min(), photo.max()
+    if low < 0 or high > 1:
+        photo = (photo - low) / max(high - low, 1e-12)
     if len(photo) != 3:
-        photo = photo.mean(0, keepdim=True).expand(3, -1, -1)
-    return photo.permute(1, 2, 0).contiguous().numpy()
+        photo = photo.mean(0, keepdims=True).repeat(3, 0)
+    return photo.transpose(1, 2, 0)
 
 
-def _overlay(picture: Any, heat: Tensor) -> Any:
+def _overlay(picture: Array, heat: Array) -> Array:
     """The heat over the photograph in grey, the more opaque the hotter."""
     colours = optional("matplotlib", "cli").colormaps[_COLOURS]
-    strength = heat.detach().float().cpu().sqrt()[..., None]
-    grey = torch.from_numpy(picture).mean(2, keepdim=True) * 0.7 + 0.15
-    painted = torch.from_numpy(colours(heat.detach().float().cpu().numpy())[..., :3])
-    return (grey * (1 - strength) + painted * strength).float().numpy()
+    strength = heat[..., None]
+    grey = picture.mean(2, keepdims=True) * 0.8 + 0.2
+    painted: Array = grey * (1 - strength) + colours(heat)[..., :3] * strength
+    return painted
