@@ -41,8 +41,8 @@ class Query:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     create_graph: bool = False
 
-    def take(self, samples: slice) -> "Query":
-        """The same request for some of the samples."""
+    def take(self, samples: slice | Tensor) -> "Query":
+        """The same request for some of the samples, by slice, numbers or mask."""
         return replace(
             self,
             inputs=self.inputs[samples],

@@ -1,0 +1,48 @@
+"""How sharp the surrogate's softplus is in the course of an attack."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import nn
+
+from surefoot import gradients
+from surefoot.attack._smooth import smooth
+from surefoot.errors import SurefootError
+from surefoot.gradients import Query
+
+Beta = float | tuple[float, float] | Literal["auto"] | None
+
+DEFAULT = 10.0
+
+
+def growth(beta: float | tuple[float, float] | None) -> Callable[[float], float | None]:
+    """Beta by the share of the steps done: constant, or geometric from the first to the second.
+
+    >>> [round(growth((10, 1000))(share)) for share in (0.0, 0.5, 1.0)]
+    [10, 100, 1000]
+    """
+    if beta is None:
+        return lambda _share: None
+    first, last = beta if isinstance(beta, tuple) else (beta, beta)
+    if not (first > 0 and last > 0):
+        raise SurefootError(f"beta={beta}, expected positive numbers")
+    return lambda share: float(first * (last / first) ** share)
+
+
+def resolve(beta: Beta, request: Query, *, exact: bool) -> float | tuple[float, float] | None:
+    """ "auto": a surrogate for double backward if the model has kinks, none for differences."""
+    if isinstance(beta, str):
+        if beta != "auto":
+            raise SurefootError(f'beta={beta!r}, expected "auto", None, a number or a pair of them')
+        return DEFAULT if exact and has_kinks(request.model, request) else None
+    return beta
+
+
+def has_kinks(model: nn.Module, request: Query) -> bool:
+    """Whether a surrogate would replace anything."""
+    one = request.take(slice(0, 1))
+    try:
+        gradients.predict(smooth(model), one.inputs, one.extra)
+    except SurefootError:
+        return False
+    return True

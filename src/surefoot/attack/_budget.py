@@ -1,0 +1,193 @@
+"""What an attack may spend: a norm ball around each input inside the box, steps and restarts."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from surefoot import checks, draws
+from surefoot.attack._recipe import Recipe
+from surefoot.errors import SurefootError
+
+
+@dataclass(frozen=True, repr=False)
+class Budget(Recipe):
+    """A ball of radius epsilon around each input, cut with the box, and the effort inside it.
+
+    Args:
+        epsilon: radius in input units; a sequence of radii makes an attack return a list.
+        steps: gradient steps of one run.
+        step_size: length of a step in the budget's norm; None (this project's choice) starts at
+            epsilon and lets it fall linearly, so that the last step is epsilon / steps.
+        bounds: (low, high), numbers or tensors broadcastable to one input.
+        restarts: runs, of which each sample keeps its best; the first starts at the input, the
+            others at random points of the ball.
+        random_start: whether the first run, too, starts at a random point.
+    """
+
+    norm: ClassVar[str]
+
+    epsilon: float | Sequence[float]
+    steps: int = field(default=100, kw_only=True)
+    step_size: float | None = field(default=None, kw_only=True)
+    bounds: checks.Bounds = field(default=(0, 1), kw_only=True)
+    restarts: int = field(default=1, kw_only=True)
+    random_start: bool = field(default=False, kw_only=True)
+
+    def each(self) -> list["Budget"]:
+        """One budget for each epsilon."""
+        radii = self.epsilon if isinstance(self.epsilon, Sequence) else [self.epsilon]
+        return [replace(self, epsilon=radius) for radius in radii]
+
+    def check(self) -> None:
+        """Raise unless every number is in its range."""
+        numbers = {"epsilon": self.radius, "step_size": self.step_size or 0.0}
+        for name, value in numbers.items():
+            if not (isinstance(value, int | float) and 0 <= value < math.inf):
+                raise SurefootError(f"{name}={value!r}, expected a finite number >= 0")
+        if self.steps < 0 or self.restarts < 1:
+            raise SurefootError(
+                f"steps={self.steps}, restarts={self.restarts}: expected steps >= 0, restarts >= 1"
+            )
+
+    @property
+    def radius(self) -> float:
+        """epsilon, once there is only one."""
+        if isinstance(self.epsilon, Sequence):
+            raise SurefootError(
+                f"epsilon={self.epsilon!r} holds several radii, expected one here; an attack takes "
+                "several, elsewhere use the budgets of .each()"
+            )
+        return self.epsilon
+
+    def length(self, step: int) -> float:
+        """The length of step number `step`, 0 the first."""
+        if self.step_size is not None:
+            return self.step_size
+        return self.radius * (1 - step / max(1, self.steps))
+
+    def rms(self, step: int, entries: int) -> float:  # noqa: ARG002 (for other norms)
+        """The root mean square over an input's entries of step number `step`."""
+        return self.length(step)
+
+    def climb(self, points: Tensor, slope: Tensor, step: int, box: "Box") -> Tensor:
+        """The points (n, ...) one step up the slope, back in ball and box."""
+        return self.project(points + self.length(step) * self.unit(slope), box)
+
+    @abstractmethod
+    def unit(self, slope: Tensor) -> Tensor:
+        """The steepest direction of length 1 in the norm, (n, ...); 0 where the slope is 0."""
+
+    @abstractmethod
+    def project(self, points: Tensor, box: "Box") -> Tensor:
+        """The nearest points (Euclidean) to `points` (n, ...) in both the ball and the box."""
+
+    @abstractmethod
+    def random(self, seed: int, draw: int, box: "Box") -> Tensor:
+        """A random point, the same way off for all samples: of the cube, or of the sphere."""
+
+    @abstractmethod
+    def signs(self, seed: int, draw: int, box: "Box") -> Tensor:
+        """Each entry moved by the same amount in a random direction to the ball's surface."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where samples may go: their centres (n, ...) and the bounds of one input."""
+
+    centre: Tensor
+    low: Tensor
+    high: Tensor
+
+    def take(self, which: Tensor) -> "Box":
+        """The same for some samples."""
+        return replace(self, centre=self.centre[which])
+
+    def clip(self, points: Tensor) -> Tensor:
+        """Points inside the bounds."""
+        return points.maximum(self.low).minimum(self.high)
+
+
+@dataclass(frozen=True, repr=False)
+class Linf(Budget):
+    """|x' - x| <= epsilon in every entry, and the box; see `Budget` for the settings.
+
+    >>> Linf(0.1, steps=10)
+    Linf(0.1, steps=10)
+    """
+
+    norm: ClassVar[str] = "linf"
+
+    def unit(self, slope: Tensor) -> Tensor:
+        return slope.sign()
+
+    def project(self, points: Tensor, box: Box) -> Tensor:
+        low = box.clip(box.centre - self.radius)
+        high = box.clip(box.centre + self.radius)
+        return points.maximum(low).minimum(high)
+
+    def random(self, seed: int, draw: int, box: Box) -> Tensor:
+        way = 2 * draws.uniform(seed, slice(draw, draw + 1), box.centre) - 1
+        return self.project(box.centre + self.radius * way, box)
+
+    def signs(self, seed: int, draw: int, box: Box) -> Tensor:
+        return self.project(box.centre + self.radius * _random_signs(seed, draw, box), box)
+
+
+@dataclass(frozen=True, repr=False)
+class L2(Budget):
+    """||x' - x||_2 <= epsilon over one whole input, and the box; see `Budget` for the settings."""
+
+    norm: ClassVar[str] = "l2"
+
+    def rms(self, step: int, entries: int) -> float:
+        return self.length(step) / math.sqrt(entries)
+
+    def unit(self, slope: Tensor) -> Tensor:
+        # Scaling by the largest entry first keeps tiny gradients from underflowing.
+        flat = slope.flatten(1)
+        flat = flat / flat.abs().amax(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
+        return torch.nn.functional.normalize(flat, dim=1).view_as(slope)
+
+    def project(self, points: Tensor, box: Box) -> Tensor:
+        way = (points - box.centre).flatten(1)
+        room = torch.where(points > box.centre, box.high - box.centre, box.centre - box.low)
+        share = _share(way.abs(), room.flatten(1), self.radius)
+        return box.clip(box.centre + (share.to(way) * way).view_as(points))
+
+    def random(self, seed: int, draw: int, box: Box) -> Tensor:
+        way = self.unit(draws.normal(seed, slice(draw, draw + 1), box.centre))
+        return self.project(box.centre + self.radius * way, box)
+
+    def signs(self, seed: int, draw: int, box: Box) -> Tensor:
+        way = _random_signs(seed, draw, box)
+        return self.project(box.centre + self.radius / math.sqrt(way[0].numel()) * way, box)
+
+
+def _random_signs(seed: int, draw: int, box: Box) -> Tensor:
+    up = draws.uniform(seed, slice(draw, draw + 1), box.centre) < 0.5
+    return torch.where(up, 1.0, -1.0).to(box.centre)
+
+
+def _share(way: Tensor, room: Tensor, radius: float) -> Tensor:
+    """The largest share s in [0, 1] with ||min(s way, room)||_2 <= radius, (n, 1).
+
+    The nearest point of ball and box to y is the ray x + s (y - x), clipped (by the conditions of
+    Karush, Kuhn and Tucker). Along it the squared norm is quadratic between the places where
+    entries meet the bounds; sorting those gives the piece that holds s, and s in closed form.
+    """
+    way, room = way.double(), room.double()
+    meets, order = torch.where(way > 0, room / way, torch.inf).sort(1)
+    stops = torch.where(way > 0, room, 0).square().gather(1, order).cumsum(1)
+    free = way.square().gather(1, order).flip(1).cumsum(1).flip(1)
+    # Up to the i-th breakpoint i entries are stopped and the rest are free.
+    stopped = torch.nn.functional.pad(stops, (1, 0))
+    free = torch.nn.functional.pad(free, (0, 1))
+    norms = stopped[:, :-1] + (meets.square() * free[:, :-1]).nan_to_num(nan=0.0)
+    piece = (norms < radius**2).sum(1, keepdim=True)
+    squared = (radius**2 - stopped.gather(1, piece)).clamp_min(0) / free.gather(1, piece)
+    return squared.sqrt().nan_to_num(nan=1.0).clamp_max(1)

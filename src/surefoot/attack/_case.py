@@ -1,0 +1,130 @@
+"""What is attacked and what is scored, with all that stays the same for every budget."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import checks, gradients
+from surefoot.attack import _second_order as second
+from surefoot.attack._search import Best
+from surefoot.attack._views import Adaptive, Exact, Finite, View
+from surefoot.errors import SurefootError
+from surefoot.explain import Decoy, Explainer
+from surefoot.explain._base import as_explainer
+from surefoot.explain._recipe import freeze
+from surefoot.gradients import Query
+
+SecondOrder = Literal["auto", "exact", "finite"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch, what is attacked and what is scored.
+
+    Attributes:
+        request: the clean inputs (N, ...), the attacked model and the class explained.
+        explainer: the attacked one.
+        labels: (N,), the attacked model's clean prediction.
+        maps: (N, ...), the attacked explainer's clean maps.
+        scorer: the explainer scored.
+        judge_model: the model scored.
+        before: (N, ...), the scored clean maps.
+    """
+
+    request: Query
+    explainer: Explainer
+    labels: Tensor
+    maps: Tensor
+    scorer: Explainer
+    judge_model: nn.Module
+    before: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        request: Query,
+        explainer: Explainer,
+        score_with: Explainer | None,
+        score_model: nn.Module | None,
+    ) -> "Case":
+        """Resolve what was not given, and explain the clean inputs."""
+        explainer = as_explainer(explainer)
+        scorer = fresh(explainer) if score_with is None else as_explainer(score_with)
+        judge = request.model if score_model is None else score_model
+        checks.check_model(judge)
+        maps = explained(explainer, request)
+        same = scorer == explainer and judge is request.model
+        before = maps if same else explained(scorer, replace(request, model=judge))
+        labels = gradients.predict(request.model, request.inputs, request.extra).argmax(1)
+        return cls(request, explainer, labels, maps, scorer, judge, before)
+
+    def judge(self, best: Best) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, scored maps and whether the prediction is kept; what failed is as it was."""
+        model, extra = self.judge_model, self.request.extra
+        clean, moved = (
+            gradients.predict(model, inputs, extra).argmax(1)
+            for inputs in (self.request.inputs, best.inputs)
+        )
+        kept = best.found & (clean == moved)
+        inputs = _where(kept, best.inputs, self.request.inputs)
+        after = explained(self.scorer, replace(self.request, model=model, inputs=inputs))
+        return inputs, _where(kept, after, self.before), kept
+
+
+def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Sample by sample."""
+    return torch.where(condition.view(-1, *[1] * (yes.ndim - 1)), yes, no)
+
+
+def explained(explainer: Explainer, request: Query) -> Tensor:
+    """The map of a request, checked, without a graph."""
+    return explainer(
+        request.model, request.inputs, request.target, extra=request.extra, create_graph=False
+    )
+
+
+def fresh(explainer: Explainer) -> Explainer:
+    """The explainer whose maps are scored: a decoy map with another seed, else itself."""
+    return (
+        replace(explainer, seed=explainer.seed + 1) if isinstance(explainer, Decoy) else explainer
+    )
+
+
+def check_decoys(explainer: object, bounds: checks.Bounds) -> None:
+    """Raise where a decoy map, also one that is wrapped, lives in another box than the attack."""
+    while explainer is not None:
+        if isinstance(explainer, Decoy) and not _same(explainer.bounds, bounds):
+            raise SurefootError(
+                f"the decoys of {explainer!r} live in bounds={explainer.bounds} and the attack in "
+                f"bounds={bounds}; give both the same bounds"
+            )
+        explainer = getattr(explainer, "base", None)
+
+
+def _same(a: checks.Bounds, b: checks.Bounds) -> bool:
+    return all(freeze(x) == freeze(y) for x, y in zip(a, b, strict=True))
+
+
+def view_of(
+    case: Case,
+    second_order: SecondOrder,
+    difference: float,
+    refresh: int,
+    subset: int | None,
+    seed: int,
+) -> View:
+    """How the attack sees the explainer."""
+    if second_order not in get_args(SecondOrder):
+        raise SurefootError(f"second_order={second_order!r}, choose one of {get_args(SecondOrder)}")
+    if not difference > 0 or refresh < 1 or (subset is not None and subset < 1):
+        raise SurefootError(
+            f"difference={difference}, refresh={refresh}, subset={subset}: expected a positive "
+            "step, refresh >= 1 and subset >= 1 or None"
+        )
+    finite = second_order != "exact" and second.has_finite(case.explainer)
+    if isinstance(case.explainer, Decoy):
+        step = difference if finite else None
+        return Adaptive(case.explainer, step, refresh, subset, seed, {})
+    return Finite(case.explainer, difference) if finite else Exact(case.explainer)

@@ -1,0 +1,76 @@
+"""What an attack on attributions found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from surefoot.explain import Explainer
+
+if TYPE_CHECKING:
+    from surefoot.attack._base import AttributionAttack
+
+
+@dataclass(frozen=True, repr=False)
+class AttackResult:
+    """Perturbed inputs, the maps before and after, and what is left of them.
+
+    A sample whose prediction no iterate kept comes back as it was: `label_kept` is False, its
+    input is the clean one, its map is the clean one and its scores are those of no damage.
+
+    Attributes:
+        attack: the recipe, with the one budget this result belongs to.
+        explainer: the recipe that was scored; for a decoy map with another seed than was attacked.
+        originals: (N, ...), the clean inputs.
+        inputs: (N, ...), the perturbed inputs.
+        before: (N, ...), attributions of the clean inputs, not reduced.
+        after: (N, ...), attributions of the perturbed inputs, not reduced.
+        label_kept: (N,) bool, whether the input is a perturbed one that keeps the prediction.
+        scores: by name, each (N,), of the maps reduced by the attack's reduction.
+        target: (N,), the explained class.
+        trace: (restarts, steps + 1, N), the attack's own score after each step, on the attacked
+            model and explainer, NaN where not looked at; None if not asked for.
+    """
+
+    attack: "AttributionAttack"
+    explainer: Explainer
+    originals: Tensor
+    inputs: Tensor
+    before: Tensor
+    after: Tensor
+    label_kept: Tensor
+    scores: Mapping[str, Tensor]
+    target: Tensor
+    trace: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, which: int | slice | Tensor) -> "AttackResult":
+        """The result of some samples; a number gives a batch of one."""
+        if isinstance(which, int):
+            which = range(len(self))[which]
+            which = slice(which, which + 1)
+        batched = {
+            f.name: getattr(self, f.name)[which]
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor) and f.name != "trace"
+        }
+        scores = {name: value[which] for name, value in self.scores.items()}
+        trace = None if self.trace is None else self.trace[..., which]
+        return replace(self, **batched, scores=scores, trace=trace)
+
+    def __repr__(self) -> str:
+        left = ", ".join(f"{name}={_mean(value)}" for name, value in self.scores.items())
+        kept = int(self.label_kept.sum())
+        return (
+            f"AttackResult({self.attack!r} on {self.explainer!r}: label kept {kept} of "
+            f"{len(self)}, mean {left})"
+        )
+
+
+def _mean(values: Tensor) -> str:
+    known = values[~torch.isnan(values)].double()
+    return f"{float(known.mean()):.3f}" if len(known) else "nan"

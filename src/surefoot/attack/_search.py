@@ -1,0 +1,186 @@
+"""The search itself: projected ascent that remembers each sample's best label-keeping iterate."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from surefoot import gradients
+from surefoot.attack._budget import Box, Budget
+from surefoot.attack._views import Moment, Objective, View
+from surefoot.errors import SurefootWarning
+from surefoot.explain import Gradient
+from surefoot.gradients import Query
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a search wants.
+
+    Attributes:
+        objective: what rises, of maps and sample numbers, (n,).
+        damage: how far the goal is reached, (n,), of the same; iterates are chosen by it.
+        push: a further slope by the inputs, of request and sample numbers, or None.
+        enough: damage at which a sample is done.
+    """
+
+    objective: Objective
+    damage: Objective
+    push: Callable[[Query, Tensor], Tensor] | None = None
+    enough: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Search:
+    """One attack on one batch inside one budget.
+
+    Attributes:
+        request: the clean inputs (N, ...), the model and the class explained.
+        labels: (N,), the clean prediction, which is to be kept.
+        view: the explainer under attack.
+        goal: what is wanted.
+        budget: where iterates may go.
+        box: the same for these inputs.
+        seed: of random starts.
+        beta: of the surrogate, by the share of the steps done.
+        kick: whether the first step is random because the clean input is a stationary point.
+        progress: called with the steps done and their number.
+    """
+
+    request: Query
+    labels: Tensor
+    view: View
+    goal: Goal
+    budget: Budget
+    box: Box
+    seed: int
+    beta: Callable[[float], float | None]
+    kick: bool
+    progress: Progress
+
+    def run(self) -> "Best":
+        """All restarts; a sample that is done takes no part in later ones."""
+        best = Best(self.request.inputs.clone(), len(self.labels))
+        for restart in range(self.budget.restarts):
+            self._ascend(restart, best)
+        return best
+
+    def _ascend(self, restart: int, best: "Best") -> None:
+        points, moved = self._start(restart)
+        trace = best.open_trace(self.budget.steps + 1)
+        for step in range(self.budget.steps + 1):
+            self.progress(restart * self.budget.steps + step, self.total)
+            which = best.open(self.goal.enough)
+            if not len(which):
+                break
+            moment = self._moment(points, which, step)
+            maps, rise = self.view.look(moment)
+            last = step == self.budget.steps
+            kept = self._kept(moment)
+            if moved and (last or self.view.scored(step)):
+                damage = self.goal.damage(maps(), which)
+                trace[step, which] = damage
+                best.note(which, moment.request.inputs, damage, kept)
+            if not last:
+                slope = self._slope(moment, rise, kept, first=not moved)
+                points[which] = self.budget.climb(points[which], slope, step, self.box.take(which))
+                moved = True
+
+    @property
+    def total(self) -> int:
+        """Steps of all restarts."""
+        return self.budget.restarts * self.budget.steps
+
+    def _start(self, restart: int) -> tuple[Tensor, bool]:
+        """Where a run starts, and whether that is off the clean input."""
+        if restart or self.budget.random_start:
+            return self.budget.random(self.seed, restart, self.box), True
+        return self.request.inputs.clone(), self.budget.steps == 0
+
+    def _moment(self, points: Tensor, which: Tensor, step: int) -> Moment:
+        request = replace(self.request.take(which), inputs=points[which])
+        share = step / max(1, self.budget.steps - 1)
+        length = self.budget.rms(step, points[0].numel())
+        return Moment(request, which, step, length, self.beta(min(1.0, share)))
+
+    def _kept(self, moment: Moment) -> Tensor:
+        logits = gradients.predict(
+            moment.request.model, moment.request.inputs, moment.request.extra
+        )
+        return logits.argmax(1) == self.labels[moment.which]
+
+    def _slope(
+        self, moment: Moment, rise: Callable[[Objective], Tensor], kept: Tensor, *, first: bool
+    ) -> Tensor:
+        if first and self.kick:
+            way = self.budget.signs(self.seed, 0, self.box) - self.box.centre
+            return way[moment.which]
+        slope = rise(self.goal.objective).nan_to_num(nan=0.0)
+        if self.goal.push is not None:
+            slope = slope + self.goal.push(moment.request, moment.which)
+        if first and not slope.any():
+            _warn_flat()
+        return slope if kept.all() else self._back(moment, slope, ~kept)
+
+    def _back(self, moment: Moment, slope: Tensor, lost: Tensor) -> Tensor:
+        """The slope, but where the prediction is lost the way back to it."""
+        where = lost.nonzero()[:, 0]
+        asked = replace(moment.request, target=self.labels[moment.which]).take(where)
+        slope[where] = Gradient("margin").attribute(asked)
+        return slope
+
+
+def _warn_flat() -> None:
+    warnings.warn(
+        "the attack's objective has no slope at the clean inputs, so the attack cannot start: the "
+        "map does not change there, as that of a (piecewise) linear score; try another score, "
+        'a surrogate (beta=10), second_order="finite" with a larger difference, or '
+        "random_start=True in the budget",
+        SurefootWarning,
+        stacklevel=2,
+    )
+
+
+@dataclass
+class Best:
+    """Each sample's best iterate among those that keep its prediction.
+
+    Attributes:
+        inputs: (N, ...); the clean input where there is none.
+        count: N.
+        damage: (N,), minus infinity where there is none.
+        traces: the damage at every step of each run, (steps + 1, N), NaN where not looked at.
+    """
+
+    inputs: Tensor
+    count: int
+    damage: Tensor = field(init=False)
+    traces: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.damage = self.inputs.new_full((self.count,), -torch.inf)
+
+    @property
+    def found(self) -> Tensor:
+        """Whether there is an iterate that keeps the prediction, (N,)."""
+        return self.damage > -torch.inf
+
+    def open(self, enough: float) -> Tensor:
+        """Numbers of the samples that are not done."""
+        return (self.damage < enough).nonzero()[:, 0]
+
+    def open_trace(self, steps: int) -> Tensor:
+        """The trace of a new run."""
+        self.traces.append(self.inputs.new_full((steps, self.count), torch.nan))
+        return self.traces[-1]
+
+    def note(self, which: Tensor, points: Tensor, damage: Tensor, kept: Tensor) -> None:
+        """Remember the iterates that are better than what there was."""
+        damage = damage.to(self.damage)
+        better = kept & (damage > self.damage[which])
+        self.damage[which[better]] = damage[better]
+        self.inputs[which[better]] = points[better]

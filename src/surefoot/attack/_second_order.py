@@ -1,0 +1,151 @@
+"""The derivative of a map: how an objective of an explainer's map changes with the inputs.
+
+Most gradient maps are E(x) = m(x) * G(x) with G a weighted mean of input gradients, whose Jacobian
+H is symmetric. For an objective D with v = dD/dE the chain rule then gives
+dD/dx = H (m * v) + m' * v * G, and H u is a difference of G along u: two first-order passes in
+place of a double backward, with no need of a second derivative in the model.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from surefoot import gradients
+from surefoot.chunking import Block
+from surefoot.explain import (
+    Decoy,
+    Explainer,
+    Gradient,
+    InputXGradient,
+    IntegratedGradients,
+    SmoothGrad,
+)
+from surefoot.explain._base import as_explainer
+from surefoot.explain._integrated import quadrature_rule, resolve_baseline
+from surefoot.gradients import Query
+
+
+class Parts(NamedTuple):
+    """A map E = multiplier * mean, as its factors.
+
+    Attributes:
+        mean: G(x), the mean gradient, (n, ...).
+        multiplier: m(x), (n, ...), whose derivative is 1; None where it is the number 1.
+    """
+
+    mean: Tensor
+    multiplier: Tensor | None
+
+    @property
+    def maps(self) -> Tensor:
+        """The map itself."""
+        return self.mean if self.multiplier is None else self.multiplier * self.mean
+
+
+def has_finite(explainer: Explainer) -> bool:
+    """Whether finite differences know the explainer's form."""
+    if isinstance(explainer, Decoy):
+        return isinstance(explainer.base, Explainer) and _is_product(explainer.base)
+    return _is_product(explainer)
+
+
+def _is_product(explainer: Explainer) -> bool:
+    if type(explainer) is SmoothGrad:
+        return type(explainer.base) is Gradient and explainer.statistic == "mean"
+    return type(explainer) in (Gradient, InputXGradient, IntegratedGradients)
+
+
+def factors(explainer: Explainer, request: Query) -> Parts:
+    """The map of a request, without a graph, as its factors."""
+    request = replace(request, create_graph=False)
+    if type(explainer) is InputXGradient:
+        return Parts(mean_gradient(explainer, request, request), request.inputs)
+    if type(explainer) is IntegratedGradients:
+        way = request.inputs - resolve_baseline(explainer.baseline, request.inputs)
+        return Parts(mean_gradient(explainer, request, request), way)
+    return Parts(mean_gradient(explainer, request, request), None)
+
+
+def mean_gradient(explainer: Explainer, request: Query, origin: Query) -> Tensor:
+    """G at the request's inputs, (n, ...); a path starts where it does for `origin`."""
+    if isinstance(explainer, InputXGradient):
+        return Gradient(explainer.score, chunk=explainer.chunk).attribute(request)
+    if not isinstance(explainer, IntegratedGradients):
+        return explainer.attribute(request)
+    alphas, weights = quadrature_rule(explainer.quadrature, explainer.steps)
+    alphas = alphas.to(request.inputs).view(-1, *[1] * (request.inputs.ndim - 1))
+    start = resolve_baseline(explainer.baseline, origin.inputs)
+
+    def path(block: Block) -> Tensor:
+        there, here = request.inputs[block.samples, None], start[block.samples, None]
+        return torch.lerp(here, there, alphas[block.variants])
+
+    return gradients.mean_gradient(request, explainer.score, path, weights, explainer.chunk)
+
+
+def finite(
+    explainer: Explainer,
+    request: Query,
+    parts: Parts,
+    v: Tensor,
+    difference: float,
+    *,
+    central: bool = False,
+) -> Tensor:
+    """(dE/dx)' v by a difference of gradients, (n, ...).
+
+    Args:
+        explainer: one that `has_finite`, but no Decoy.
+        request: where, on the model whose curvature counts.
+        parts: its factors there, on the same model.
+        v: dD/dE, (n, ...).
+        difference: root mean square of the step along v, in input units.
+        central: two gradients instead of one: an error of second order in the step.
+    """
+    u = v if parts.multiplier is None else v * parts.multiplier
+    # In units of its largest entry: squares of tiny gradients underflow.
+    size = _each(u.flatten(1).abs().amax(1), u).clamp_min(torch.finfo(u.dtype).tiny)
+    u = u / size
+    root = _each(u.flatten(1).square().mean(1).sqrt(), u).clamp_min(torch.finfo(u.dtype).tiny)
+    way = u * (difference / root)
+    ahead = _moved(explainer, request, way)
+    behind = _moved(explainer, request, -way) if central else parts.mean
+    change = (ahead - behind) / (2 if central else 1)
+    product = change * (size * root / difference)
+    return product if parts.multiplier is None else product + v * parts.mean
+
+
+def _moved(explainer: Explainer, request: Query, way: Tensor) -> Tensor:
+    there = replace(request, inputs=request.inputs + way, create_graph=False)
+    return mean_gradient(explainer, there, request)
+
+
+def _each(values: Tensor, like: Tensor) -> Tensor:
+    """(n,) as (n, 1, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def range_of(explainer: Decoy, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """A decoy map (n, ...) from its decoys' maps (n, S, ...), and its derivative by each of them.
+
+    The derivative is +1 at the decoy that gives the maximum of a place, -1 at the minimum's.
+    """
+    if explainer.aggregate == "mean":
+        return maps.mean(1), torch.full_like(maps, 1 / maps.shape[1])
+    (high, top), (low, bottom) = maps.max(1), maps.min(1)
+    slope = torch.zeros_like(maps)
+    slope.scatter_add_(1, top[:, None], torch.ones_like(high)[:, None])
+    slope.scatter_add_(1, bottom[:, None], -torch.ones_like(low)[:, None])
+    return high - low, slope
+
+
+def around(request: Query, offsets: Tensor) -> Query:
+    """The request for `inputs + offsets` (n, S, ...), flattened to n * S rows."""
+    return request.expand(request.inputs[:, None] + offsets)
+
+
+def base_of(explainer: Decoy) -> Explainer:
+    """The explainer that a decoy map enhances."""
+    return as_explainer(explainer.base)

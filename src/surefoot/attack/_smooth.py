@@ -1,0 +1,213 @@
+"""Smooth surrogates: a model with softplus where it has kinks, so that it has curvature.
+
+A network of ReLUs is piecewise linear, so the derivative of its gradient is zero almost
+everywhere and tells an attack nothing. Ghorbani et al. (arXiv 1710.10547) and RAR (1905.09957)
+attack a copy with softplus in place of ReLU; Dombrowski et al. (1906.07983) let its beta grow.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (its usual name)
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from surefoot.errors import SurefootError
+
+Softplus = Callable[[Tensor], Tensor]
+
+
+class Rule(NamedTuple):
+    """What takes the place of one activation.
+
+    Attributes:
+        name: what it is counted under.
+        smooth: `smooth(softplus, x, *settings)`, with the activation's own settings.
+        settings: their names, in order; None where there are none before `inplace`.
+        inplace: position of the `inplace` argument, or -1.
+    """
+
+    name: str
+    smooth: Callable[..., Tensor | None]
+    settings: tuple[str, ...] = ()
+
+    def replace(
+        self, softplus: Softplus, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        """The smooth activation of the call's input, or None where the call is no activation."""
+        given = dict(zip(("input", *self.settings, "inplace"), args, strict=False)) | dict(kwargs)
+        inplace = given.pop("inplace", False) or name.removesuffix(".default").endswith("_")
+        x = given.pop("input", None) if "input" in given else given.pop("self")
+        result = self.smooth(softplus, x.clone() if inplace else x, **given)
+        return x.copy_(result) if inplace and result is not None else result
+
+
+def _relu(softplus: Softplus, x: Tensor) -> Tensor:
+    return softplus(x)
+
+
+def _leaky(softplus: Softplus, x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    return negative_slope * x + (1 - negative_slope) * softplus(x)
+
+
+def _prelu(softplus: Softplus, x: Tensor, weight: Tensor) -> Tensor:
+    slope = weight.view(-1, *[1] * (x.ndim - 2)) if x.ndim > 1 else weight
+    return slope * x + (1 - slope) * softplus(x)
+
+
+def _hardtanh(softplus: Softplus, x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    return min_val + softplus(x - min_val) - softplus(x - max_val)
+
+
+def _relu6(softplus: Softplus, x: Tensor) -> Tensor:
+    return _hardtanh(softplus, x, 0.0, 6.0)
+
+
+def _hardsigmoid(softplus: Softplus, x: Tensor) -> Tensor:
+    return _relu6(softplus, x + 3) / 6
+
+
+def _hardswish(softplus: Softplus, x: Tensor) -> Tensor:
+    return x * _hardsigmoid(softplus, x)
+
+
+def _clamp(
+    softplus: Softplus,
+    x: Tensor,
+    min: Any = None,  # noqa: A002 (torch's name)
+    max: Any = None,  # noqa: A002
+) -> Tensor | None:
+    # Only a clamp that is a ReLU: min=1e-6 guards a division, min=-1 may scale pixels.
+    if isinstance(min, Tensor) or isinstance(max, Tensor) or min != 0:
+        return None
+    return softplus(x) if max is None else _hardtanh(softplus, x, 0.0, max)
+
+
+_RULES = [
+    Rule("relu", _relu),
+    Rule("leaky_relu", _leaky, ("negative_slope",)),
+    Rule("prelu", _prelu, ("weight",)),
+    Rule("hardtanh", _hardtanh, ("min_val", "max_val")),
+    Rule("relu6", _relu6),
+    Rule("hardsigmoid", _hardsigmoid),
+    Rule("hardswish", _hardswish),
+    Rule("clamp", _clamp, ("min", "max")),
+    Rule("clamp_min", _clamp, ("min",)),
+]
+
+
+def _functions() -> dict[object, Rule]:
+    """Every callable under which PyTorch offers the activations, in place or not."""
+    spaces = (F, torch, Tensor, torch._C._nn)
+    found: dict[object, Rule] = {}
+    for rule in _RULES:
+        for name in (rule.name, f"{rule.name}_"):
+            found |= {getattr(space, name): rule for space in spaces if hasattr(space, name)}
+            # What a program made by torch.export calls.
+            packet = getattr(torch.ops.aten, name, None)
+            if packet is not None:
+                found[packet.default] = rule
+    return found
+
+
+_REPLACED = _functions()
+
+
+class _Mode(TorchFunctionMode):
+    """Puts softplus in the place of each activation called inside, and counts them."""
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+        self.count: Counter[str] = Counter()
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        rule = _REPLACED.get(func)
+        if rule is not None:
+            result = rule.replace(self._softplus, func.__name__, args, kwargs or {})
+            if result is not None:
+                self.count[rule.name] += 1
+                return result
+        return func(*args, **(kwargs or {}))
+
+    def _softplus(self, x: Tensor) -> Tensor:
+        return F.softplus(x, beta=self.beta)
+
+
+class Smooth(nn.Module):
+    """A model with softplus for its kinks; see `smooth`. It shares the model's parameters.
+
+    Attributes:
+        model: the original, never changed.
+        beta: of softplus.
+        replaced: how many activations the last call replaced, by name.
+    """
+
+    def __init__(self, model: nn.Module, beta: float) -> None:
+        super().__init__()
+        self.model = model
+        self.beta = beta
+        self.replaced: Counter[str] = Counter()
+        self.training = model.training
+
+    def forward(self, inputs: Tensor, **extra: Tensor) -> Any:
+        """The model's output, with the smooth activations."""
+        with _Mode(self.beta) as mode:
+            output = self.model(inputs, **extra)
+        self.replaced = mode.count
+        if not mode.count:
+            raise SurefootError(
+                f"no activation of {type(self.model).__name__} was replaced by a smooth one; known "
+                f"are {', '.join(rule.name for rule in _RULES)}. If the model is smooth already, "
+                "pass beta=None; a scripted or compiled model, or a kink of its own making "
+                '(x * (x > 0)), cannot be replaced: use second_order="finite"'
+            )
+        return output
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to undo: the original was never changed."""
+
+
+def smooth(model: nn.Module, beta: float = 10.0) -> Smooth:
+    """The model with ReLU and its relatives replaced by softplus(beta), as a module of its own.
+
+    ReLU becomes log(1 + exp(beta x)) / beta; leaky ReLU and PReLU s x + (1 - s) softplus(x);
+    hardtanh and ReLU6 low + softplus(x - low) - softplus(x - high); hardsigmoid and hardswish
+    follow from ReLU6. Modules, functional and in-place calls, a clamp from 0, and the programs
+    of torch.export count alike. Max-pooling and the like are left as they are. It may be called
+    as it is or used in a `with` block; the original is never changed.
+
+    Args:
+        model: module from inputs (N, ...) to logits (N, K).
+        beta: sharpness; as it grows the model becomes the original. RAR (arXiv 1905.09957) uses
+            1 on small networks.
+
+    Returns:
+        The surrogate; it raises SurefootError when it runs without replacing anything.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 2))
+    >>> with smooth(net, beta=5) as surrogate:
+    ...     _ = surrogate(torch.zeros(1, 2))
+    >>> surrogate.replaced
+    Counter({'relu': 1})
+    """
+    if not beta > 0:
+        raise SurefootError(f"beta={beta}, expected a positive number")
+    return Smooth(model, beta)

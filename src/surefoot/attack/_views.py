@@ -1,0 +1,242 @@
+"""How an attack sees a map: its value at the iterates, and the way an objective of it rises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from surefoot import draws, gradients
+from surefoot.attack import _second_order as second
+from surefoot.attack._smooth import smooth
+from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot.explain import Decoy, Explainer
+from surefoot.gradients import Query
+
+# objective(maps (n, ...), which (n,)) -> (n,): what rises, of the maps of samples `which`
+Objective = Callable[[Tensor, Tensor], Tensor]
+Rise = Callable[[Objective], Tensor]
+
+_SUBSETS = 2**32  # the first draw number of subsets of decoys, beyond those of random starts
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The samples still attacked, at one step.
+
+    Attributes:
+        request: the current iterates, (n, ...).
+        which: (n,), their numbers in the batch.
+        step: number of the step; random draws go by it.
+        length: root mean square of the step to come, in input units.
+        beta: of the smooth surrogate, None for the model as it is.
+    """
+
+    request: Query
+    which: Tensor
+    step: int
+    length: float
+    beta: float | None
+
+    @property
+    def curved(self) -> Query:
+        """The request on the model that derivatives are taken of."""
+        if self.beta is None:
+            return self.request
+        return replace(self.request, model=smooth(self.request.model, self.beta))
+
+
+@dataclass(frozen=True)
+class View(ABC):
+    """An explainer under attack."""
+
+    explainer: Explainer
+
+    def scored(self, step: int) -> bool:  # noqa: ARG002 (for views that do not score each step)
+        """Whether the maps are looked at in this step."""
+        return True
+
+    @abstractmethod
+    def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
+        """The maps (n, ...) on the original model, when asked, and how an objective rises."""
+
+
+@dataclass(frozen=True)
+class Exact(View):
+    """Double backward through the explainer, in chunks of samples."""
+
+    def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
+        request = moment.request
+
+        def maps() -> Tensor:
+            return self.explainer.attribute(replace(request, create_graph=False)).detach()
+
+        def rise(objective: Objective) -> Tensor:
+            return exact(
+                lambda asked, _: self.explainer.attribute(asked),
+                moment,
+                objective,
+                rows(self.explainer, request),
+            )
+
+        return maps, rise
+
+
+@dataclass(frozen=True)
+class Finite(View):
+    """Differences of gradients; the maps that are scored serve the difference, too."""
+
+    difference: float
+
+    def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
+        parts = second.factors(self.explainer, moment.request)
+
+        def rise(objective: Objective) -> Tensor:
+            v = slope_of(objective, parts.maps, moment.which)
+            curved = moment.curved
+            here = parts if moment.beta is None else second.factors(self.explainer, curved)
+            import os
+            d = float(os.environ.get("DC", 0)) * moment.length or self.difference
+            return second.finite(self.explainer, curved, here, v, max(d, 1e-5))
+
+        return lambda: parts.maps, rise
+
+
+@dataclass(frozen=True)
+class Adaptive(View):
+    """A decoy map: max minus min with offsets held fixed, which are found anew now and then.
+
+    Attributes:
+        explainer: the Decoy.
+        difference: see `Finite`; None takes double backward.
+        refresh: steps between two searches for decoys, the only steps in which maps are scored.
+        subset: decoys drawn for each step; None takes all.
+        seed: of the draws.
+        held: the current offsets of every sample, by its number.
+    """
+
+    explainer: Decoy
+    difference: float | None
+    refresh: int
+    subset: int | None
+    seed: int
+    held: dict[int, Tensor]
+
+    def scored(self, step: int) -> bool:
+        return step % self.refresh == 0
+
+    def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
+        request = moment.request
+        if self.scored(moment.step) or any(int(i) not in self.held for i in moment.which):
+            self._search(moment)
+
+        def maps() -> Tensor:
+            found = [self.held[int(i)] for i in moment.which]
+            each = (
+                self.explainer.at_offsets(
+                    one.model,
+                    one.inputs,
+                    offsets[None],
+                    one.target,
+                    extra=one.extra,
+                    create_graph=False,
+                )
+                for one, offsets in zip(singles(request), found, strict=True)
+            )
+            return torch.cat(list(each))
+
+        def rise(objective: Objective) -> Tensor:
+            offsets = self._drawn(moment)
+            if self.difference is None:
+                return self._exact(moment, offsets, objective)
+            return self._finite(moment, offsets, objective, self.difference)
+
+        return maps, rise
+
+    def _search(self, moment: Moment) -> None:
+        request = moment.request
+        for number, one in zip(moment.which, singles(request), strict=True):
+            offsets = self.explainer.offsets(one.model, one.inputs.detach(), extra=one.extra)[0]
+            if self.explainer.include_original:
+                offsets = torch.cat([offsets, torch.zeros_like(offsets[:1])])
+            self.held[int(number)] = offsets
+
+    def _drawn(self, moment: Moment) -> Tensor:
+        """This step's decoys of each sample, as offsets (n, S, ...)."""
+        found = [self.held[int(i)] for i in moment.which]
+        count = len(found[0])
+        if self.subset is None or self.subset >= count:
+            return torch.stack(found)
+        source = draws.generator(self.seed, _SUBSETS + moment.step)
+        chosen = torch.randperm(count, generator=source)[: self.subset].to(found[0].device)
+        return torch.stack([offsets[chosen] for offsets in found])
+
+    def _exact(self, moment: Moment, offsets: Tensor, objective: Objective) -> Tensor:
+        order = {int(i): place for place, i in enumerate(moment.which)}
+
+        def attribute(request: Query, which: Tensor) -> Tensor:
+            places = [order[int(i)] for i in which]
+            return self.explainer.at_offsets(
+                request.model,
+                request.inputs,
+                offsets[places],
+                request.target,
+                extra=request.extra,
+                create_graph=True,
+            )
+
+        return exact(attribute, moment, objective, 1)
+
+    def _finite(
+        self, moment: Moment, offsets: Tensor, objective: Objective, difference: float
+    ) -> Tensor:
+        base = second.base_of(self.explainer)
+        at = second.around(moment.curved, offsets)
+        parts = second.factors(base, at)
+        maps, slope = second.range_of(self.explainer, parts.maps.view_as(offsets))
+        v = slope * slope_of(objective, maps, moment.which)[:, None]
+        pulled = second.finite(base, at, parts, v.flatten(0, 1), difference)
+        return pulled.view_as(offsets).sum(1)
+
+
+def exact(
+    attribute: Callable[[Query, Tensor], Tensor],
+    moment: Moment,
+    objective: Objective,
+    at_once: int,
+) -> Tensor:
+    """The gradient of an objective of maps by double backward, (n, ...), in chunks of samples."""
+    request = moment.curved
+
+    def compute(block: Block) -> Tensor:
+        some, which = request.take(block.samples), moment.which[block.samples]
+
+        def value(points: Tensor) -> Tensor:
+            asked = replace(some, inputs=points, create_graph=True)
+            return objective(attribute(asked, which), which)
+
+        return gradients.value_and_gradient(value, some.inputs)[1]
+
+    parts = each_block(len(request.inputs), 1, at_once, compute)
+    return gradients.sum_blocks(parts, request.inputs)
+
+
+def slope_of(objective: Objective, maps: Tensor, which: Tensor) -> Tensor:
+    """The gradient of an objective by the maps themselves, (n, ...)."""
+    return gradients.value_and_gradient(lambda point: objective(point, which), maps)[1]
+
+
+def singles(request: Query) -> list[Query]:
+    """The request's samples one by one."""
+    return [request.take(slice(i, i + 1)) for i in range(len(request.inputs))]
+
+
+def rows(explainer: Explainer, request: Query) -> int:
+    """Samples whose graphs are held at once, by how many inputs an explainer makes of each."""
+    copies, layer = 1, cast(object, explainer)
+    while layer is not None:
+        copies *= getattr(layer, "steps", 1) * getattr(layer, "samples", 1)
+        layer = getattr(layer, "base", None)
+    return max(1, rows_per_batch(request.inputs, explainer.chunk) // copies)
