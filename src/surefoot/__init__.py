@@ -1,8 +1,18 @@
 """Saliency maps that can be trusted: decoy-enhanced explanations for PyTorch."""
 
-from surefoot import decoy, explain, metric
+from surefoot import data, decoy, explain, metric, models, report
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["MissingExtraError", "SurefootError", "SurefootWarning", "decoy", "explain", "metric"]
+__all__ = [
+    "MissingExtraError",
+    "SurefootError",
+    "SurefootWarning",
+    "data",
+    "decoy",
+    "explain",
+    "metric",
+    "models",
+    "report",
+]
