@@ -1,0 +1,40 @@
+# make demo: saliency maps of real photographs.  make test: the tests.  make lint: style and types.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/demo.done
+	@mkdir -p demo-output
+	$(BIN)/surefoot explain chelsea coffee eagle --out demo-output/maps.png
+	@echo "The maps are in demo-output/maps.png, how they were made in demo-output/maps.yaml."
+
+# Each worker of pytest has one core; threads of its own would only get in the others' way.
+test: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup
+
+lint: $(VENV)/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.done
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The code is installed in place, so only new requirements make these run again. foolbox brings a
+# labelled photograph; the packages that it asks for are not needed for that.
+$(VENV)/demo.done: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable ".[demo]"
+	$(PIP) --no-deps foolbox
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/demo.done
+	$(PIP) --editable ".[dev,quantus]"
+	@touch $@
