@@ -87,8 +87,8 @@ def load_model(settings: Any) -> tuple[nn.Module, models.Card]:
 def device(name: str) -> torch.device:
     """The device of that name, after trying it; "auto" takes an accelerator if there is one."""
     if name == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return found or torch.device("cpu")
+        mps = "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else mps)
     try:
         where = torch.device(name)
         torch.zeros(1, device=where)
