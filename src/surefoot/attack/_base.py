@@ -18,7 +18,7 @@ from surefoot.attack._recipe import Recipe
 from surefoot.attack._result import AttackResult
 from surefoot.attack._scores import default_k, similarities
 from surefoot.attack._search import Best, Goal, Search
-from surefoot.attack._views import Exact
+from surefoot.attack._views import Adaptive, Exact
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer, reduce
 from surefoot.explain._maps import Reduction
@@ -55,9 +55,11 @@ class AttributionAttack(Recipe):
             "auto" (the default): "finite" where it can.
         beta: of the softplus that stands in for ReLU and its relatives while derivatives are
             taken (see `smooth`); a pair grows geometrically over the steps; None takes the model
-            as it is; "auto" is 10 for "exact" on a model with kinks, else None. Scores are
+            as it is; "auto" is 30 for "exact" on a model with kinks, else None. Scores are
             always taken on the model itself.
-        difference: root mean square of the step of a finite difference, in input units.
+        difference: root mean square of the step of a finite difference, in input units; None
+            goes by the budget: from epsilon down to epsilon / steps (for L2 divided by the root
+            of the number of entries), the best of fixed and falling ones tried on ReLU networks.
         refresh: steps between two searches for decoys.
         subset: decoys drawn for each step; None takes all.
         trace: whether the result holds the attack's own score after each step.
@@ -76,7 +78,7 @@ class AttributionAttack(Recipe):
     stop_at: float | None = field(default=None, kw_only=True)
     second_order: SecondOrder = field(default="auto", kw_only=True)
     beta: Beta = field(default="auto", kw_only=True)
-    difference: float = field(default=1e-3, kw_only=True)
+    difference: float | None = field(default=None, kw_only=True)
     refresh: int = field(default=10, kw_only=True)
     subset: int | None = field(default=8, kw_only=True)
     trace: bool = field(default=False, kw_only=True, repr=False, compare=False)
@@ -172,10 +174,10 @@ class AttributionAttack(Recipe):
 
     def explore(self, case: Case, budget: Budget, box: Box, held: Held) -> Best:
         """Each sample's best iterate."""
-        view = view_of(
-            case, self.second_order, self.difference, self.refresh, self.subset, self.seed
-        )
-        exact = isinstance(view, Exact) or getattr(view, "difference", None) is None
+        view = view_of(case, self.second_order, self.refresh, self.subset, self.seed)
+        if self.difference is not None and not self.difference > 0:
+            raise SurefootError(f"difference={self.difference}, expected a positive number or None")
+        exact = isinstance(view, Exact) or (isinstance(view, Adaptive) and not view.finite)
         beta = _beta.resolve(self.beta, case.request, exact=exact)
         with reporter(self.progress, type(self).__name__) as progress:
             return Search(
@@ -187,6 +189,7 @@ class AttributionAttack(Recipe):
                 box=box,
                 seed=self.seed,
                 beta=_beta.growth(beta),
+                difference=self.difference,
                 kick=self.stationary,
                 progress=progress,
             ).run()

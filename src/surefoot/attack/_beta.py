@@ -12,7 +12,7 @@ from surefoot.gradients import Query
 
 Beta = float | tuple[float, float] | Literal["auto"] | None
 
-DEFAULT = 10.0
+DEFAULT = 30.0
 
 
 def growth(beta: float | tuple[float, float] | None) -> Callable[[float], float | None]:
@@ -30,7 +30,7 @@ def growth(beta: float | tuple[float, float] | None) -> Callable[[float], float 
 
 
 def resolve(beta: Beta, request: Query, *, exact: bool) -> float | tuple[float, float] | None:
-    """ "auto": a surrogate for double backward if the model has kinks, none for differences."""
+    """What "auto" means: a surrogate for double backward if there are kinks, else none."""
     if isinstance(beta, str):
         if beta != "auto":
             raise SurefootError(f'beta={beta!r}, expected "auto", None, a number or a pair of them')
@@ -42,7 +42,7 @@ def has_kinks(model: nn.Module, request: Query) -> bool:
     """Whether a surrogate would replace anything."""
     one = request.take(slice(0, 1))
     try:
-        gradients.predict(smooth(model), one.inputs, one.extra)
+        gradients.predict(smooth(model, DEFAULT), one.inputs, one.extra)
     except SurefootError:
         return False
     return True

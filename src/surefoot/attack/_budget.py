@@ -13,6 +13,8 @@ from surefoot import checks, draws
 from surefoot.attack._recipe import Recipe
 from surefoot.errors import SurefootError
 
+_LEAST = 1e-5  # of input units; below, a difference of float32 gradients is rounding
+
 
 @dataclass(frozen=True, repr=False)
 class Budget(Recipe):
@@ -68,15 +70,27 @@ class Budget(Recipe):
         """The length of step number `step`, 0 the first."""
         if self.step_size is not None:
             return self.step_size
-        return self.radius * (1 - step / max(1, self.steps))
+        return self.falling(step)
 
-    def rms(self, step: int, entries: int) -> float:  # noqa: ARG002 (for other norms)
-        """The root mean square over an input's entries of step number `step`."""
-        return self.length(step)
+    def reach(self, step: int, entries: int) -> float:
+        """How far a finite difference looks at step number `step`: rms over an input's entries.
+
+        The default length of that step. A model of ReLUs has curvature only across its kinks, so
+        the difference must span what the steps to come can cross, and that shrinks.
+        """
+        return max(_LEAST, self.falling(step) * self.rms(entries))
+
+    def falling(self, step: int) -> float:
+        """From epsilon at step 0 to epsilon / steps at the last."""
+        return self.radius * (1 - step / max(1, self.steps))
 
     def climb(self, points: Tensor, slope: Tensor, step: int, box: "Box") -> Tensor:
         """The points (n, ...) one step up the slope, back in ball and box."""
         return self.project(points + self.length(step) * self.unit(slope), box)
+
+    @abstractmethod
+    def rms(self, entries: int) -> float:
+        """The largest root mean square of a vector of length 1 in the norm."""
 
     @abstractmethod
     def unit(self, slope: Tensor) -> Tensor:
@@ -122,6 +136,9 @@ class Linf(Budget):
 
     norm: ClassVar[str] = "linf"
 
+    def rms(self, entries: int) -> float:  # noqa: ARG002 (the norm's own is the same)
+        return 1.0
+
     def unit(self, slope: Tensor) -> Tensor:
         return slope.sign()
 
@@ -144,8 +161,8 @@ class L2(Budget):
 
     norm: ClassVar[str] = "l2"
 
-    def rms(self, step: int, entries: int) -> float:
-        return self.length(step) / math.sqrt(entries)
+    def rms(self, entries: int) -> float:
+        return 1 / math.sqrt(entries)
 
     def unit(self, slope: Tensor) -> Tensor:
         # Scaling by the largest entry first keeps tiny gradients from underflowing.

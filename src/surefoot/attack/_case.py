@@ -110,7 +110,6 @@ def _same(a: checks.Bounds, b: checks.Bounds) -> bool:
 def view_of(
     case: Case,
     second_order: SecondOrder,
-    difference: float,
     refresh: int,
     subset: int | None,
     seed: int,
@@ -118,13 +117,11 @@ def view_of(
     """How the attack sees the explainer."""
     if second_order not in get_args(SecondOrder):
         raise SurefootError(f"second_order={second_order!r}, choose one of {get_args(SecondOrder)}")
-    if not difference > 0 or refresh < 1 or (subset is not None and subset < 1):
+    if refresh < 1 or (subset is not None and subset < 1):
         raise SurefootError(
-            f"difference={difference}, refresh={refresh}, subset={subset}: expected a positive "
-            "step, refresh >= 1 and subset >= 1 or None"
+            f"refresh={refresh}, subset={subset}: expected refresh >= 1 and subset >= 1 or None"
         )
     finite = second_order != "exact" and second.has_finite(case.explainer)
     if isinstance(case.explainer, Decoy):
-        step = difference if finite else None
-        return Adaptive(case.explainer, step, refresh, subset, seed, {})
-    return Finite(case.explainer, difference) if finite else Exact(case.explainer)
+        return Adaptive(case.explainer, finite, refresh, subset, seed, {})
+    return Finite(case.explainer) if finite else Exact(case.explainer)

@@ -47,6 +47,7 @@ class Search:
         box: the same for these inputs.
         seed: of random starts.
         beta: of the surrogate, by the share of the steps done.
+        difference: root mean square of the step of a finite difference; None goes by the budget.
         kick: whether the first step is random because the clean input is a stationary point.
         progress: called with the steps done and their number.
     """
@@ -59,6 +60,7 @@ class Search:
     box: Box
     seed: int
     beta: Callable[[float], float | None]
+    difference: float | None
     kick: bool
     progress: Progress
 
@@ -104,8 +106,8 @@ class Search:
     def _moment(self, points: Tensor, which: Tensor, step: int) -> Moment:
         request = replace(self.request.take(which), inputs=points[which])
         share = step / max(1, self.budget.steps - 1)
-        length = self.budget.rms(step, points[0].numel())
-        return Moment(request, which, step, length, self.beta(min(1.0, share)))
+        difference = self.difference or self.budget.reach(step, points[0].numel())
+        return Moment(request, which, step, self.beta(min(1.0, share)), difference)
 
     def _kept(self, moment: Moment) -> Tensor:
         logits = gradients.predict(

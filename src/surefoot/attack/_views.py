@@ -30,15 +30,15 @@ class Moment:
         request: the current iterates, (n, ...).
         which: (n,), their numbers in the batch.
         step: number of the step; random draws go by it.
-        length: root mean square of the step to come, in input units.
         beta: of the smooth surrogate, None for the model as it is.
+        difference: root mean square of the step of a finite difference, in input units.
     """
 
     request: Query
     which: Tensor
     step: int
-    length: float
     beta: float | None
+    difference: float
 
     @property
     def curved(self) -> Query:
@@ -88,8 +88,6 @@ class Exact(View):
 class Finite(View):
     """Differences of gradients; the maps that are scored serve the difference, too."""
 
-    difference: float
-
     def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
         parts = second.factors(self.explainer, moment.request)
 
@@ -97,9 +95,7 @@ class Finite(View):
             v = slope_of(objective, parts.maps, moment.which)
             curved = moment.curved
             here = parts if moment.beta is None else second.factors(self.explainer, curved)
-            import os
-            d = float(os.environ.get("DC", 0)) * moment.length or self.difference
-            return second.finite(self.explainer, curved, here, v, max(d, 1e-5))
+            return second.finite(self.explainer, curved, here, v, moment.difference)
 
         return lambda: parts.maps, rise
 
@@ -110,7 +106,7 @@ class Adaptive(View):
 
     Attributes:
         explainer: the Decoy.
-        difference: see `Finite`; None takes double backward.
+        finite: whether by differences of gradients, else by double backward.
         refresh: steps between two searches for decoys, the only steps in which maps are scored.
         subset: decoys drawn for each step; None takes all.
         seed: of the draws.
@@ -118,7 +114,7 @@ class Adaptive(View):
     """
 
     explainer: Decoy
-    difference: float | None
+    finite: bool
     refresh: int
     subset: int | None
     seed: int
@@ -149,9 +145,8 @@ class Adaptive(View):
 
         def rise(objective: Objective) -> Tensor:
             offsets = self._drawn(moment)
-            if self.difference is None:
-                return self._exact(moment, offsets, objective)
-            return self._finite(moment, offsets, objective, self.difference)
+            find = self._finite if self.finite else self._exact
+            return find(moment, offsets, objective)
 
         return maps, rise
 
@@ -189,15 +184,13 @@ class Adaptive(View):
 
         return exact(attribute, moment, objective, 1)
 
-    def _finite(
-        self, moment: Moment, offsets: Tensor, objective: Objective, difference: float
-    ) -> Tensor:
+    def _finite(self, moment: Moment, offsets: Tensor, objective: Objective) -> Tensor:
         base = second.base_of(self.explainer)
         at = second.around(moment.curved, offsets)
         parts = second.factors(base, at)
         maps, slope = second.range_of(self.explainer, parts.maps.view_as(offsets))
         v = slope * slope_of(objective, maps, moment.which)[:, None]
-        pulled = second.finite(base, at, parts, v.flatten(0, 1), difference)
+        pulled = second.finite(base, at, parts, v.flatten(0, 1), moment.difference)
         return pulled.view_as(offsets).sum(1)
 
 
