@@ -7,6 +7,8 @@ Writes one JSON file, row by row, and goes on where an earlier run of the same s
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def random_of_same_size(d: Decoys, image: Tensor) -> Tensor:
 
 
 def deviations(model: nn.Module, layer: str, image: Tensor, rows: Tensor) -> Tensor:
-    """max |F_l(row) - F_l(x)| / rms, by a plain hook of this file's own, (M,)."""
+    """Largest |F_l(row) - F_l(x)| / rms, by a plain hook of this file's own, (M,)."""
     kept: list[Tensor] = []
     handle = model.get_submodule(layer).register_forward_hook(
         lambda _m, _a, out: kept.append(out.flatten(1))
@@ -101,32 +103,43 @@ def counts(model: nn.Module, image: Tensor) -> list[dict[str, Any]]:
     return rows
 
 
+def jobs(model: nn.Module, name: str, image: Tensor, table: bool) -> dict[str, Callable[[], Any]]:
+    """What is measured on one photograph, by name."""
+    prefix = next(n for n, _ in model.named_modules() if n.endswith("_blocks"))[: -len("_blocks")]
+    found: dict[str, Callable[[], Any]] = {f"{name}: defaults": lambda: certificate(model, image)}
+    if not table:
+        return found
+    for layer in LAYERS:
+        for epsilon in EPSILONS:
+            found[f"{name}: {layer}, epsilon {epsilon}"] = partial(
+                certificate, model, image, layer=prefix + layer, epsilon=epsilon
+            )
+    found[f"{name}: number of decoys"] = lambda: counts(model, image)
+    return found
+
+
 def main() -> None:
+    """Run what is not in the result file yet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photographs", type=int, default=2)
+    parser.add_argument("--photographs", type=int, default=3, help="how many, at the defaults")
+    parser.add_argument("--tables", type=int, default=2, help="how many of them get the tables")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/decoys.json"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = models.load("efficientnet-lite0")
-    prefix = next(n for n, m in model.named_modules() if n.endswith("_blocks"))[: -len("_blocks")]
     done = json.loads(options.output.read_text()) if options.output.exists() else {}
-    for name, path in data.photographs()[: options.photographs]:
-        image = data.load_image(path, 224)
-        jobs: dict[str, Any] = {f"{name}: defaults": lambda image=image: certificate(model, image)}
-        jobs |= {
-            f"{name}: {layer}, epsilon {epsilon}": lambda image=image, layer=layer, epsilon=epsilon: (
-                certificate(model, image, layer=prefix + layer, epsilon=epsilon)
-            )
-            for layer in LAYERS
-            for epsilon in EPSILONS
-        }
-        jobs[f"{name}: number of decoys"] = lambda image=image: counts(model, image)
-        for job, run in jobs.items():
-            if job not in done:
-                done[job] = run()
-                options.output.write_text(json.dumps(done, indent=1) + "\n")
-                print(job, done[job], flush=True)
+    photographs = [(n, data.load_image(p, 224)) for n, p in data.photographs()]
+    todo: dict[str, Callable[[], Any]] = {}
+    for with_table in (False, True):
+        for i, (name, image) in enumerate(photographs[: options.photographs]):
+            if with_table <= (i < options.tables):
+                todo |= jobs(model, name, image, with_table)
+    for job, run in todo.items():
+        if job not in done:
+            done[job] = run()
+            options.output.write_text(json.dumps(done, indent=1) + "\n")
+            print(job, done[job], flush=True)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,7 @@ def decoy_runs(model: nn.Module, image: Tensor) -> tuple[dict[str, Run], int]:
 
 
 def ratios(seconds: dict[str, float]) -> dict[str, Any]:
+    """Ours beside captum's default and its best setting."""
     best = min((name for name in seconds if name[-1].isdigit()), key=lambda n: seconds[n])
     ours = seconds["surefoot"]
     return {
@@ -148,6 +149,7 @@ def ratios(seconds: dict[str, float]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure what --only selects, and merge it into the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
