@@ -28,13 +28,19 @@ clean:
 	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The code is installed in place, so only new requirements make these run again. foolbox brings a
-# labelled photograph; the packages that it asks for are not needed for that.
-$(VENV)/demo.done: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable ".[demo]"
+# labelled photograph; the packages that it asks for are not needed for that. Without build
+# isolation, the tools that build the package are pinned like the rest.
+$(VENV)/demo.done: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) hatchling editables
+	$(PIP) --no-build-isolation --editable ".[demo]"
 	$(PIP) --no-deps foolbox
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done
-	$(PIP) --editable ".[dev,quantus]"
+	$(PIP) --no-build-isolation --editable ".[dev]"
 	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed, for example: make PYTHON=python3.12 demo"; exit 1; }
+	$(PYTHON) -m venv $(VENV)

@@ -16,6 +16,18 @@ DEFAULT_SIZE = 224
 
 def add_model_options(parser: ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
     """The options that `load_model` reads."""
+    _add_network(parser, default)
+    _add_input(parser)
+    parser.add_argument(
+        "--labels", type=str, metavar="FILE", help="class names, one a line or a JSON list"
+    )
+    parser.add_argument(
+        "--device", type=str, default="auto", help="cpu, cuda, cuda:1, mps, or auto: the fastest"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads to use")
+
+
+def _add_network(parser: ArgumentParser, default: str | None) -> None:
     parser.add_argument(
         "--model",
         type=str,
@@ -30,6 +42,9 @@ def add_model_options(parser: ArgumentParser, default: str | None = DEFAULT_MODE
     parser.add_argument(
         "--classes", type=int, metavar="K", help="number of logits, with weights of your own"
     )
+
+
+def _add_input(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--mean",
         type=float,
@@ -50,13 +65,6 @@ def add_model_options(parser: ArgumentParser, default: str | None = DEFAULT_MODE
         metavar="PIXELS",
         help=f"side of the model's input (default: the model's own, else {DEFAULT_SIZE})",
     )
-    parser.add_argument(
-        "--labels", type=str, metavar="FILE", help="class names, one a line or a JSON list"
-    )
-    parser.add_argument(
-        "--device", type=str, default="auto", help="cpu, cuda, cuda:1, mps, or auto: the fastest"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads to use")
 
 
 def load_model(settings: Any) -> tuple[nn.Module, models.Card]:

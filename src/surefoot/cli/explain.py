@@ -50,6 +50,12 @@ def parser() -> ArgumentParser:
         help="take options from a file, such as the one a run leaves beside its output",
     )
     add_model_options(options)
+    _add_explainer(options)
+    _add_files(options)
+    return options
+
+
+def _add_explainer(options: ArgumentParser) -> None:
     options.add_argument(
         "--explainer",
         type=str,
@@ -63,6 +69,9 @@ def parser() -> ArgumentParser:
     options.add_argument(
         "--percentile", type=float, default=95, help="at which the heat maps are capped"
     )
+
+
+def _add_files(options: ArgumentParser) -> None:
     options.add_argument(
         "-o", "--out", type=str, default="map.png", metavar="OUT.png", help="the picture to write"
     )
@@ -72,7 +81,6 @@ def parser() -> ArgumentParser:
         metavar="FILE",
         help="also write the unscaled attributions to a .npz or .safetensors file",
     )
-    return options
 
 
 def run(settings: Any) -> None:
@@ -168,7 +176,8 @@ def _write(
 def _config(settings: Any, explainer: Explainer, photos: list[str]) -> str:
     """The options as they were, to be loaded with --config."""
     used = settings.clone()
-    used.photo, used.photos, used.explainer = [], list(photos), repr(explainer)
+    del used["photo"]
+    used.photos, used.explainer = list(photos), repr(explainer)
     text = parser().dump(used)
     versions = (
         f"surefoot {surefoot.__version__}, torch {torch.__version__}, "
