@@ -1,6 +1,6 @@
 """Saliency maps that can be trusted: decoy-enhanced explanations for PyTorch."""
 
-from surefoot import data, decoy, explain, metric, models, report
+from surefoot import attack, data, decoy, explain, metric, models, report
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 
 __version__ = "0.1.0.dev0"
@@ -9,6 +9,7 @@ __all__ = [
     "MissingExtraError",
     "SurefootError",
     "SurefootWarning",
+    "attack",
     "data",
     "decoy",
     "explain",

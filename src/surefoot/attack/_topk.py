@@ -28,7 +28,7 @@ class TopK(AttributionAttack):
     >>> from surefoot.explain import Gradient
     >>> _ = torch.manual_seed(0)
     >>> net = torch.nn.Sequential(
-    ...     torch.nn.Linear(20, 30), torch.nn.Softplus(), torch.nn.Linear(30, 3)
+    ...     torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 3)
     ... ).eval()
     >>> r = TopK(Linf(0.3, steps=20), k=5)(net, torch.rand(4, 20), None, Gradient())
     >>> bool(r.label_kept.all()), bool(r.scores["topk_intersection"].mean() < 0.5)
