@@ -178,7 +178,7 @@ def _config(settings: Any, explainer: Explainer, photos: list[str]) -> str:
     used = settings.clone()
     del used["photo"]
     used.photos, used.explainer = list(photos), repr(explainer)
-    text = parser().dump(used)
+    text = parser().dump(used, skip_validation=True)
     versions = (
         f"surefoot {surefoot.__version__}, torch {torch.__version__}, "
         f"python {platform.python_version()}"
