@@ -197,6 +197,13 @@ def test_a_full_disk(here, capsys, monkeypatch):
     assert {path for path in here.iterdir() if path.name != "__pycache__"} == before
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_full_device(here, capsys):
+    Path("full.png").symlink_to("/dev/full")
+    line = fails(capsys, "explain", "photo.png", *SMALL, "-o", "full.png")
+    assert line == "surefoot: error: cannot write full.png: No space left on device\n"
+
+
 @pytest.mark.parametrize(
     ("model", "code", "said"),
     [("failing", 2, "the third photograph"), ("interrupted", 130, "interrupted")],
