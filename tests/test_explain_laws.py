@@ -84,7 +84,11 @@ LINEAR_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("explainer", "closed_form"), LINEAR_CASES, ids=lambda c: repr(c)[:60])
+@pytest.mark.parametrize(
+    ("explainer", "closed_form"),
+    LINEAR_CASES,
+    ids=lambda c: repr(c)[:60] if hasattr(c, "settings") else "law",  # no addresses: xdist compares
+)
 def test_linear_model_in_closed_form(explainer, closed_form):
     model, x, target = linear(), records(), torch.tensor([0, 1, 2, 1, 0])
     expected = closed_form(x, model.weight[target].detach())
