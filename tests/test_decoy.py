@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import max_pool2d, relu
 
 from surefoot import SurefootError
 from surefoot.decoy import layers, make_decoys
@@ -32,8 +32,8 @@ class Functional(nn.Module):
         self.head = nn.Linear(8 * 64, 4)
 
     def forward(self, x):
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = max_pool2d(relu(self.conv1(x)), 2)
+        x = max_pool2d(relu(self.conv2(x)), 2)
         return self.head(x.contiguous().view(len(x), -1) if not self.training else x)
 
 
@@ -42,9 +42,7 @@ class Squeeze(nn.Module):
 
     def __init__(self, width):
         super().__init__()
-        self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, width, 1), nn.Sigmoid()
-        )
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, width, 1), nn.Sigmoid())
 
     def forward(self, x):
         return x * self.gate(x)

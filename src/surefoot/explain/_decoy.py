@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -14,6 +14,7 @@ from surefoot.decoy._geometry import Mask
 from surefoot.decoy._search import Effort, Part, Search, Units
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain._base import Explainer, as_explainer
+from surefoot.explain._explanation import Explanation
 from surefoot.gradients import Query
 
 Source = Literal["optimised", "constant", "noise", "blur"]
@@ -78,6 +79,19 @@ class Decoy(Explainer):
 
     def attribute(self, request: Query) -> Tensor:
         return self.attribute_with_details(request, {})
+
+    def explain(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        target: checks.Target = None,
+        *,
+        extra: Mapping[str, Tensor] | None = None,
+    ) -> Explanation:
+        """Like `Explainer.explain`; the result's recipe names the layer that was taken."""
+        result = super().explain(model, inputs, target, extra=extra)
+        request = gradients.query(model, inputs, result.target, extra, create_graph=False)
+        return replace(result, explainer=replace(self, layer=self._prepare(request).trunk.layer))
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:
         """Like `attribute`; adds "low", "high", "deviation", "swing" and "coverage"."""
