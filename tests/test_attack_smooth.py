@@ -2,22 +2,42 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import nn
 
 from surefoot import SurefootError
 from surefoot.attack import smooth
 
 FORMS = {
-    "relu": [nn.ReLU(), nn.ReLU(inplace=True), F.relu, F.relu_, torch.relu, torch.relu_]
-    + [lambda x: F.relu(x, True), lambda x: x.relu(), lambda x: x.relu_()]
-    + [torch.ops.aten.relu.default],
-    "leaky_relu": [nn.LeakyReLU(0.2), nn.LeakyReLU(0.2, inplace=True)]
-    + [lambda x: F.leaky_relu(x, 0.2), lambda x: F.leaky_relu_(x, 0.2)],
-    "prelu": [nn.PReLU(3, init=0.2), lambda x: F.prelu(x, torch.full((1,), 0.2))],
-    "relu6": [nn.ReLU6(), nn.ReLU6(inplace=True), F.relu6, lambda x: F.hardtanh(x, 0.0, 6.0)]
-    + [lambda x: F.hardtanh(x, 0.0, 6.0, True), lambda x: F.hardtanh_(x, 0.0, 6.0)]
-    + [lambda x: torch.clamp(x, 0, 6), lambda x: x.clamp(min=0, max=6)],
+    "relu": [
+        nn.ReLU(),
+        nn.ReLU(inplace=True),
+        F.relu,
+        F.relu_,
+        torch.relu,
+        torch.relu_,
+        lambda x: F.relu(x, True),
+        lambda x: x.relu(),
+        lambda x: x.relu_(),
+        torch.ops.aten.relu.default,
+    ],
+    "leaky_relu": [
+        nn.LeakyReLU(0.2),
+        nn.LeakyReLU(0.2, inplace=True),
+        lambda x: F.leaky_relu(x, 0.2),
+        lambda x: F.leaky_relu_(x, 0.2),
+    ],
+    "prelu": [nn.PReLU(3, init=0.2), lambda x: F.prelu(x, torch.full((1,), 0.2).double())],
+    "relu6": [
+        nn.ReLU6(),
+        nn.ReLU6(inplace=True),
+        F.relu6,
+        lambda x: F.hardtanh(x, 0.0, 6.0),
+        lambda x: F.hardtanh(x, 0.0, 6.0, True),
+        lambda x: F.hardtanh_(x, 0.0, 6.0),
+        lambda x: torch.clamp(x, 0, 6),
+        lambda x: x.clamp(min=0, max=6),
+    ],
     "hardtanh": [nn.Hardtanh(), nn.Hardtanh(inplace=True), F.hardtanh, F.hardtanh_],
     "hardsigmoid": [nn.Hardsigmoid(), nn.Hardsigmoid(inplace=True), F.hardsigmoid],
     "hardswish": [nn.Hardswish(), nn.Hardswish(inplace=True), F.hardswish],
@@ -96,7 +116,7 @@ def test_the_original_parameters_and_globals_stay_as_they_are():
     surrogate = smooth(model, beta=2.0)
     assert not torch.equal(surrogate(x), before)
     assert torch.equal(model(x), before)
-    assert list(surrogate.parameters())[0] is model[0].weight
+    assert next(iter(surrogate.parameters())) is model[0].weight
     assert torch.equal(F.relu(-x.abs()), torch.zeros_like(x))
 
 
@@ -119,7 +139,7 @@ def test_an_exported_program_is_smoothed():
 def test_it_fails_loudly_where_there_is_nothing_to_replace():
     net = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2)).eval()
     with (
-        pytest.raises(SurefootError, match="no activation of Sequential was replaced.*beta=None"),
+        pytest.raises(SurefootError, match=r"no activation of Sequential was replaced.*beta=None"),
         smooth(net) as surrogate,
     ):
         surrogate(torch.randn(1, 3))

@@ -6,13 +6,11 @@ from typing import Literal
 from torch import nn
 
 from surefoot import gradients
-from surefoot.attack._smooth import smooth
+from surefoot.attack._smooth import DEFAULT, smooth
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
 
 Beta = float | tuple[float, float] | Literal["auto"] | None
-
-DEFAULT = 30.0
 
 
 def growth(beta: float | tuple[float, float] | None) -> Callable[[float], float | None]:
@@ -29,12 +27,12 @@ def growth(beta: float | tuple[float, float] | None) -> Callable[[float], float 
     return lambda share: float(first * (last / first) ** share)
 
 
-def resolve(beta: Beta, request: Query, *, exact: bool) -> float | tuple[float, float] | None:
-    """What "auto" means: a surrogate for double backward if there are kinks, else none."""
+def resolve(beta: Beta, request: Query) -> float | tuple[float, float] | None:
+    """What "auto" means: a surrogate if the model has kinks, else none."""
     if isinstance(beta, str):
         if beta != "auto":
             raise SurefootError(f'beta={beta!r}, expected "auto", None, a number or a pair of them')
-        return DEFAULT if exact and has_kinks(request.model, request) else None
+        return DEFAULT if has_kinks(request.model, request) else None
     return beta
 
 
@@ -42,7 +40,7 @@ def has_kinks(model: nn.Module, request: Query) -> bool:
     """Whether a surrogate would replace anything."""
     one = request.take(slice(0, 1))
     try:
-        gradients.predict(smooth(model, DEFAULT), one.inputs, one.extra)
+        gradients.predict(smooth(model), one.inputs, one.extra)
     except SurefootError:
         return False
     return True

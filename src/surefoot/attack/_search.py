@@ -124,7 +124,7 @@ class Search:
         slope = rise(self.goal.objective).nan_to_num(nan=0.0)
         if self.goal.push is not None:
             slope = slope + self.goal.push(moment.request, moment.which)
-        if first and not slope.any():
+        if first and self.budget.radius and not slope.any():
             _warn_flat()
         return slope if kept.all() else self._back(moment, slope, ~kept)
 

@@ -130,15 +130,18 @@ def _each(values: Tensor, like: Tensor) -> Tensor:
 def range_of(explainer: Decoy, maps: Tensor) -> tuple[Tensor, Tensor]:
     """A decoy map (n, ...) from its decoys' maps (n, S, ...), and its derivative by each of them.
 
-    The derivative is +1 at the decoy that gives the maximum of a place, -1 at the minimum's.
+    The derivative is +1 at the decoy that gives the maximum of a place, -1 at the minimum's, and
+    shared by decoys that tie, as autograd has it.
     """
     if explainer.aggregate == "mean":
         return maps.mean(1), torch.full_like(maps, 1 / maps.shape[1])
-    (high, top), (low, bottom) = maps.max(1), maps.min(1)
-    slope = torch.zeros_like(maps)
-    slope.scatter_add_(1, top[:, None], torch.ones_like(high)[:, None])
-    slope.scatter_add_(1, bottom[:, None], -torch.ones_like(low)[:, None])
-    return high - low, slope
+    high, low = maps.amax(1, keepdim=True), maps.amin(1, keepdim=True)
+    return (high - low)[:, 0], _evenly(maps == high) - _evenly(maps == low)
+
+
+def _evenly(chosen: Tensor) -> Tensor:
+    """Equal shares for the chosen of (n, S, ...), that add up to 1 over S."""
+    return chosen / chosen.sum(1, keepdim=True)
 
 
 def around(request: Query, offsets: Tensor) -> Query:

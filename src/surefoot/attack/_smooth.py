@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from surefoot.errors import SurefootError
 
+DEFAULT = 30.0
+
 Softplus = Callable[[Tensor], Tensor]
 
 
@@ -140,7 +142,9 @@ class _Mode(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def _softplus(self, x: Tensor) -> Tensor:
-        return F.softplus(x, beta=self.beta)
+        # Below, softplus is 0 to eight digits, but its tiny slopes would become denormal numbers,
+        # which slow a CPU down many times; above 20 / beta PyTorch's is the identity, too.
+        return F.softplus(x.clamp_min(-20 / self.beta), beta=self.beta)
 
 
 class Smooth(nn.Module):
@@ -185,7 +189,7 @@ class Smooth(nn.Module):
         """Nothing to undo: the original was never changed."""
 
 
-def smooth(model: nn.Module, beta: float = 10.0) -> Smooth:
+def smooth(model: nn.Module, beta: float = DEFAULT) -> Smooth:
     """The model with ReLU and its relatives replaced by softplus(beta), as a module of its own.
 
     ReLU becomes log(1 + exp(beta x)) / beta; leaky ReLU and PReLU s x + (1 - s) softplus(x);
@@ -197,7 +201,8 @@ def smooth(model: nn.Module, beta: float = 10.0) -> Smooth:
     Args:
         model: module from inputs (N, ...) to logits (N, K).
         beta: sharpness; as it grows the model becomes the original. RAR (arXiv 1905.09957) uses
-            1 on small networks.
+            1. The default of 30 is this project's choice: of 1, 3, 10, 30 and 100 it left least
+            of the top 100 of a CIFAR-10 ResNet-20's maps, and as little as any on small networks.
 
     Returns:
         The surrogate; it raises SurefootError when it runs without replacing anything.
