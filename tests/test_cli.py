@@ -117,7 +117,7 @@ def test_the_command_line_goes_before_the_file(here):
 
 
 def test_a_wrapped_explainer_shows_its_base(here):
-    recipe = "Decoy(Gradient(score='probability'), layer='1', decoys=4)"
+    recipe = "Decoy(Gradient(score='probability'), decoys=4)"
     wide = {}
     for name, text in (("base", recipe), ("none", "Gradient")):
         options = ["--model", "my_nets:small", "--size", "16", "--explainer", text]
@@ -125,6 +125,8 @@ def test_a_wrapped_explainer_shows_its_base(here):
         with image.open(f"{name}.png") as picture:
             wide[name] = picture.width
     assert wide["base"] > 1.2 * wide["none"]
+    used = explain.parse(yaml.safe_load(Path("base.yaml").read_text())["explainer"])
+    assert used.layer in {"0", "1"}  # the default that was taken is named
 
 
 @pytest.mark.parametrize(("target", "index"), [("2", 2), ("dog", 1), ("Fish", 2)])

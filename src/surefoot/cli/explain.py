@@ -110,7 +110,7 @@ def run(settings: Any) -> None:
         ) from error
     finally:
         if finished:
-            _write(settings, explainer, card, photos, finished)
+            _write(settings, card, photos, finished)
 
 
 def _check(settings: Any, photos: list[str]) -> Explainer:
@@ -147,7 +147,6 @@ def _explain(
 
 def _write(
     settings: Any,
-    explainer: Explainer,
     card: models.Card,
     photos: list[str],
     finished: list[tuple[Explanation, Tensor | None]],
@@ -165,7 +164,7 @@ def _write(
     )
     out = Path(settings.out)
     write_whole(out, report.render(figure, out.suffix.lower()))
-    write_whole(out.with_suffix(".yaml"), _config(settings, explainer, photos).encode())
+    write_whole(out.with_suffix(".yaml"), _config(settings, whole.explainer, photos).encode())
     if len(finished) < len(photos):
         print(
             f"surefoot: {out} holds the {len(finished)} photographs finished of {len(photos)}",
