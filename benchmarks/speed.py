@@ -24,7 +24,7 @@ from surefoot import data, explain, models
 from surefoot.decoy import make_decoys
 
 Run = Callable[[], Any]
-BATCHES = (2, 4, 8, 16, 32)
+BATCHES = (2, 4, 8)
 
 
 def small_resnet() -> nn.Module:

@@ -161,7 +161,8 @@ def all_scores(logits: Tensor, score: Score) -> Tensor:
 def class_scores(logits: Tensor, target: Tensor, score: Score) -> Tensor:
     """The named score of each sample's target class, (N,)."""
     checks.check_target_range(target, logits)
-    return all_scores(logits, score).gather(1, target[:, None])[:, 0]
+    # Indexing saves only the indices for backward; gather would save the logits.
+    return all_scores(logits, score)[torch.arange(len(target), device=target.device), target]
 
 
 def input_gradient(request: Query, score: Score) -> Tensor:
