@@ -1,6 +1,6 @@
 """Attacks on attributions: the laws every attack keeps, and that they beat random signs."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -8,7 +8,14 @@ from torch import nn
 
 from surefoot import SurefootError, SurefootWarning, attack, metric
 from surefoot.attack import L2, Linf, MassCenter, RandomSign, Target, TopK
-from surefoot.explain import Gradient, InputXGradient, IntegratedGradients, SmoothGrad, reduce
+from surefoot.explain import (
+    Explainer,
+    Gradient,
+    InputXGradient,
+    IntegratedGradients,
+    SmoothGrad,
+    reduce,
+)
 
 BUDGET = Linf(8 / 255, steps=12)
 K = 12
@@ -347,7 +354,17 @@ def test_bad_input_is_named(net, images, a, change, message):
         a(net, images, call["target"], call["explainer"])
 
 
+@dataclass(frozen=True, repr=False)
+class Detached(Explainer):
+    """Says nothing of not being differentiable."""
+
+    def attribute(self, request):
+        return request.inputs.detach()
+
+
 def test_more_bad_input(net, images):
+    with pytest.raises(SurefootError, match=r"the explainer's map has no graph.*score_with="):
+        TopK(BUDGET, k=K)(net, images, None, Detached())
     with pytest.raises(SurefootError, match="training mode"):
         TopK(BUDGET, k=K)(network().train(), images, None, Gradient())
     with pytest.raises(SurefootError, match="training mode"):

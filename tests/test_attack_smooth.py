@@ -117,6 +117,7 @@ def test_the_original_parameters_and_globals_stay_as_they_are():
     assert not torch.equal(surrogate(x), before)
     assert torch.equal(model(x), before)
     assert next(iter(surrogate.parameters())) is model[0].weight
+    assert dict(surrogate.named_modules()).keys() == dict(model.named_modules()).keys()
     assert torch.equal(F.relu(-x.abs()), torch.zeros_like(x))
 
 

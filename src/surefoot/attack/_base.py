@@ -20,6 +20,7 @@ from surefoot.attack._scores import default_k, similarities
 from surefoot.attack._search import Best, Goal, Search
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer, reduce
+from surefoot.explain._base import as_explainer
 from surefoot.explain._maps import Reduction
 from surefoot.metric._inputs import Count, count
 
@@ -117,8 +118,15 @@ class AttributionAttack(Recipe):
         """
         with torch.inference_mode(False), torch.no_grad():
             request = gradients.query(model, inputs, target, extra, create_graph=False)
+            explainer = as_explainer(explainer)
+            budgets = self._budgets()
+            for budget in budgets:
+                budget.check()
+                checks.check_bounds(request.inputs, budget.bounds)
+                check_decoys(explainer, budget.bounds)
+                check_decoys(score_with, budget.bounds)
             case = Case.of(request, explainer, score_with, score_model)
-            results = [replace(self, budget=one)._run(case) for one in self._budgets()]
+            results = [replace(self, budget=budget)._run(case, budget) for budget in budgets]
         several = not isinstance(self.budget, Budget) or isinstance(self.budget.epsilon, Sequence)
         return results if several else results[0]
 
@@ -160,12 +168,8 @@ class AttributionAttack(Recipe):
             each = [replace(one, restarts=self.restarts) for one in each]
         return each
 
-    def _run(self, case: Case) -> AttackResult:
-        budget = self._budgets()[0]
-        budget.check()
+    def _run(self, case: Case, budget: Budget) -> AttackResult:
         low, high = checks.check_bounds(case.request.inputs, budget.bounds)
-        for explainer in (case.explainer, case.scorer):
-            check_decoys(explainer, budget.bounds)
         box = Box(case.request.inputs, low, high)
         clean = self.reduced(case.maps)
         self.entries(clean)

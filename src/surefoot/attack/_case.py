@@ -50,7 +50,6 @@ class Case:
         score_model: nn.Module | None,
     ) -> "Case":
         """Resolve what was not given, and explain the clean inputs."""
-        explainer = as_explainer(explainer)
         scorer = fresh(explainer) if score_with is None else as_explainer(score_with)
         judge = request.model if score_model is None else score_model
         checks.check_model(judge)

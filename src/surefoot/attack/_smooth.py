@@ -148,20 +148,28 @@ class _Mode(TorchFunctionMode):
 
 
 class Smooth(nn.Module):
-    """A model with softplus for its kinks; see `smooth`. It shares the model's parameters.
+    """A model with softplus for its kinks; see `smooth`.
+
+    Parameters, buffers and submodules are the model's own, under the same names.
 
     Attributes:
-        model: the original, never changed.
         beta: of softplus.
         replaced: how many activations the last call replaced, by name.
     """
 
     def __init__(self, model: nn.Module, beta: float) -> None:
         super().__init__()
-        self.model = model
         self.beta = beta
         self.replaced: Counter[str] = Counter()
         self.training = model.training
+        self._parameters, self._buffers = model._parameters, model._buffers
+        self._modules = model._modules
+        self._original = (model,)  # in a tuple, else it would become a submodule
+
+    @property
+    def model(self) -> nn.Module:
+        """The original, never changed."""
+        return self._original[0]
 
     def forward(self, inputs: Tensor, **extra: Tensor) -> Any:
         """The model's output, with the smooth activations."""

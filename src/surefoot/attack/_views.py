@@ -12,6 +12,7 @@ from surefoot import draws, gradients
 from surefoot.attack import _second_order as second
 from surefoot.attack._smooth import smooth
 from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot.errors import SurefootError
 from surefoot.explain import Decoy, Explainer
 from surefoot.gradients import Query
 
@@ -208,7 +209,14 @@ def exact(
 
         def value(points: Tensor) -> Tensor:
             asked = replace(some, inputs=points, create_graph=True)
-            return objective(attribute(asked, which), which)
+            maps = attribute(asked, which)
+            if not maps.requires_grad:
+                raise SurefootError(
+                    "the explainer's map has no graph although it was asked for one, so it cannot "
+                    "be attacked; use a built-in such as Gradient or IntegratedGradients, or "
+                    "attack one of those and pass this one as score_with="
+                )
+            return objective(maps, which)
 
         return gradients.value_and_gradient(value, some.inputs)[1]
 
