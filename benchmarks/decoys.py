@@ -118,6 +118,35 @@ def jobs(model: nn.Module, name: str, image: Tensor, table: bool) -> dict[str, C
     return found
 
 
+COLUMNS = {
+    "epsilon": "epsilon",
+    "coverage": "coverage",
+    "feasible": "feasible",
+    "median share of room used": "median swing of a patch",
+    "pairs using 1 % of their room": "pairs that use 1 %",
+    "median of random deviation / decoy deviation": "random / decoy deviation",
+    "predictions kept": "predictions kept",
+}
+
+
+def markdown(done: dict[str, Any]) -> str:
+    """The rows as tables: certificates, then the number of decoys."""
+    lines = ["| photograph | layer | " + " | ".join(COLUMNS.values()) + " |"]
+    lines.append("|" + "---|" * (len(COLUMNS) + 2))
+    for name, row in done.items():
+        if isinstance(row, dict):
+            start = f"| {name.partition(':')[0]} | `{row['layer'].rpartition('module.')[2]}` | "
+            lines.append(start + " | ".join(f"{row[column]:g}" for column in COLUMNS) + " |")
+    for name, row in done.items():
+        if isinstance(row, list):
+            head = list(row[0])
+            lines += ["", f"{name}:", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+            lines += [
+                "| " + " | ".join(f"{one[column]:g}" for column in head) + " |" for one in row
+            ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run what is not in the result file yet."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -125,7 +154,11 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=2, help="how many of them get the tables")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/decoys.json"))
+    parser.add_argument("--markdown", action="store_true", help="print the result file as tables")
     options = parser.parse_args()
+    if options.markdown:
+        print(markdown(json.loads(options.output.read_text())))
+        return
     torch.set_num_threads(options.threads)
     model = models.load("efficientnet-lite0")
     done = json.loads(options.output.read_text()) if options.output.exists() else {}
