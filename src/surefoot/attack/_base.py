@@ -39,7 +39,7 @@ class AttributionAttack(Recipe):
 
     A decoy map is attacked adaptively: the gradient passes through max minus min over the decoys
     with their offsets held fixed, and the decoys are searched anew at the current iterate every
-    `refresh` steps, the only steps whose iterates are scored.
+    `refresh` steps; only those iterates and the last one are scored.
 
     Args:
         budget: an `Linf` or `L2`; several, or several epsilons in one, give a list of results.

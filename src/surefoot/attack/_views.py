@@ -108,7 +108,7 @@ class Adaptive(View):
     Attributes:
         explainer: the Decoy.
         finite: whether by differences of gradients, else by double backward.
-        refresh: steps between two searches for decoys, the only steps in which maps are scored.
+        refresh: steps between two searches for decoys; maps are scored in these and at the end.
         subset: decoys drawn for each step; None takes all.
         seed: of the draws.
         held: the current offsets of every sample, by its number.
@@ -130,6 +130,8 @@ class Adaptive(View):
             self._search(moment)
 
         def maps() -> Tensor:
+            if not self.scored(moment.step):  # a last step between two searches
+                self._search(moment)
             found = [self.held[int(i)] for i in moment.which]
             each = (
                 self.explainer.at_offsets(
