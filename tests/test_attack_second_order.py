@@ -34,7 +34,7 @@ KNOWN = [
 OTHERS = [
     SmoothGrad(InputXGradient(), samples=2, std=0.1),
     SmoothGrad(samples=3, std=0.1, statistic="variance"),
-    ExpectedGradients(torch.rand(4, 3, 8, 8).double(), samples=3),
+    ExpectedGradients(torch.linspace(0, 1, 768).view(4, 3, 8, 8).double(), samples=3),
 ]
 
 
