@@ -92,7 +92,7 @@ def default_layer(
     if covering:
         deepest = covering[-1]
         same = [row for row in covering if row.shape == deepest.shape]
-        return min(same, key=lambda row: row.name.count(".")).name
+        return min(reversed(same), key=lambda row: row.name.count(".")).name
     return smaller[0].name if smaller else min(inner, key=lambda row: row.ratio).name
 
 
