@@ -190,9 +190,21 @@ def prepare(
         )
     one = {name: value[:1] for name, value in extra.items()}
     first = inputs[:1].detach()
-    if layer is None:
-        layer = default_layer(model, first, patch, decoys, one)
-    trunk = Trunk(model, resolve_layer(model, layer))
+    trunk = Trunk(model, choose_layer(model, first, one, layer, patch, decoys))
     with torch.no_grad():
         plan = plan_masks(trunk, first, one, patch, stride, decoys // 2, seed)
     return Search(trunk, plan, low, high, epsilon, units, cap, seed, effort)
+
+
+def choose_layer(
+    model: nn.Module,
+    inputs: Tensor,
+    extra: Mapping[str, Tensor],
+    layer: str | nn.Module | None,
+    patch: int,
+    decoys: int,
+) -> str:
+    """The name of the layer given, or of the default one."""
+    if layer is None:
+        layer = default_layer(model, inputs, patch, decoys, extra)
+    return resolve_layer(model, layer)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
-from surefoot.decoy._decoys import prepare
+from surefoot.decoy._decoys import choose_layer, prepare
 from surefoot.decoy._geometry import Mask
 from surefoot.decoy._search import Effort, Part, Search, Units
 from surefoot.errors import SurefootError, SurefootWarning
@@ -89,9 +89,11 @@ class Decoy(Explainer):
         extra: Mapping[str, Tensor] | None = None,
     ) -> Explanation:
         """Like `Explainer.explain`; the result's recipe names the layer that was taken."""
-        result = super().explain(model, inputs, target, extra=extra)
-        request = gradients.query(model, inputs, result.target, extra, create_graph=False)
-        return replace(result, explainer=replace(self, layer=self._prepare(request).trunk.layer))
+        checks.check_model(model)
+        checks.check_inputs(inputs)
+        more = checks.check_extra(extra, len(inputs))
+        name = choose_layer(model, inputs, more, self.layer, self.patch, self.decoys)
+        return super(Decoy, replace(self, layer=name)).explain(model, inputs, target, extra=extra)
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:
         """Like `attribute`; adds "low", "high", "deviation", "swing" and "coverage"."""
