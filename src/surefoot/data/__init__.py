@@ -1,6 +1,17 @@
-"""Photographs and class names, from files and from installed packages."""
+"""Data sets by name, photographs and class names, from files and from installed packages."""
 
 from surefoot.data._labels import imagenet_labels, load_labels
+from surefoot.data._load import load, names
 from surefoot.data._photographs import load_image, locate, photographs
+from surefoot.data._samples import Samples
 
-__all__ = ["imagenet_labels", "load_image", "load_labels", "locate", "photographs"]
+__all__ = [
+    "Samples",
+    "imagenet_labels",
+    "load",
+    "load_image",
+    "load_labels",
+    "locate",
+    "names",
+    "photographs",
+]

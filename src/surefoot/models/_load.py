@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
@@ -10,11 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from surefoot.errors import MissingExtraError, SurefootError
+from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 from surefoot.models import _zoo
 from surefoot.models._card import Card, attach
 from surefoot.models._classifier import Channels, Classifier
 from surefoot.models._exported import load_exported
+from surefoot.models._networks import NETWORKS, build
 from surefoot.models._weights import load_weights
 
 
@@ -25,6 +27,7 @@ def load(
     mean: Channels = None,
     std: Channels = None,
     classes: int | None = None,
+    **settings: Any,
 ) -> nn.Module:
     """A model in evaluation mode, from inputs in [0, 1] to logits; `card` tells what is known.
 
@@ -33,6 +36,8 @@ def load(
             "efficientnet-lite0", with its ImageNet weights (extra `demo`);
             "timm:NAME" or "torchvision:NAME", or the name alone (extras `timm`, `torchvision`;
             where both have it, timm's), with its default weights and normalisation;
+            a reference network of `names()`, which has no weights of its own: without `weights`
+            it is untrained, and a warning says so (`build` makes one to train);
             "package.module:factory", called without arguments, the working directory on the
             import path;
             the path of an exported program, "FILE.pt2" (decoys need a layer, and a program has
@@ -41,14 +46,21 @@ def load(
         mean: normalisation put inside, see `Classifier`; None takes the named model's own, and
             none for factories and programs.
         std: like `mean`.
-        classes: number of logits, for timm and torchvision models with weights of your own.
+        classes: number of logits, for reference networks, and for timm and torchvision models
+            with weights of your own.
+        settings: of a reference network, such as `channels` and `size`.
 
     Raises:
         SurefootError: an unknown name, a factory that fails or does not give a module, weights
             that do not fit.
         MissingExtraError: the package that has the model is not installed.
     """
-    found = _find(str(name), weights, classes)
+    if str(name) in NETWORKS:
+        found = _untrained(str(name), weights, _without_none(settings, classes=classes))
+    elif settings:
+        raise SurefootError(f"{name} has no setting {next(iter(settings))!r}")
+    else:
+        found = _find(str(name), weights, classes)
     if weights is not None:
         load_weights(found.module, weights)
     mean = found.mean if mean is None else mean
@@ -58,6 +70,20 @@ def load(
     if mean is not None or std is not None:
         module = Classifier(module, mean, std)
     return attach(module, Card(str(name), found.size, found.labels))
+
+
+def _untrained(name: str, weights: str | Path | None, settings: dict[str, Any]) -> _zoo.Found:
+    if weights is None:
+        warnings.warn(
+            f"{name} is untrained: its weights are random, and so is what it says; pass weights=",
+            SurefootWarning,
+            stacklevel=3,
+        )
+    return _zoo.Found(build(name, **settings), size=settings.get("size"))
+
+
+def _without_none(settings: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return settings | {name: value for name, value in more.items() if value is not None}
 
 
 def _find(name: str, weights: str | Path | None, classes: int | None) -> _zoo.Found:

@@ -1,0 +1,139 @@
+"""MNIST and the data sets of its format, IDX: a short header, then bytes."""
+
+import gzip
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from surefoot.data._places import VARIABLE, data_root, first_file, missing
+from surefoot.data._samples import Samples, check_labels
+from surefoot.errors import SurefootError, optional
+
+_SPLITS = {"train": "train", "test": "t10k"}
+_UNSIGNED_BYTE = 8
+
+
+@dataclass(frozen=True)
+class Digits:
+    """One data set of this format: its folder's name in torchvision, its classes, its package."""
+
+    folder: str
+    classes: tuple[str, ...]
+    package: str | None = None
+    installed: Path | None = None
+
+
+KNOWN = {
+    "fashion-mnist": Digits(
+        "FashionMNIST",
+        (
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        "dataset-fashion-mnist",
+        Path("/usr/share/datasets/fashion-mnist"),
+    ),
+    "mnist": Digits("MNIST", tuple("0123456789")),
+}
+
+
+def load_digits(
+    name: str, split: str, root: str | Path | None = None, *, download: bool = False
+) -> Samples:
+    """MNIST or Fashion-MNIST, (N, 1, 28, 28) in bytes: 60,000 to train and 10,000 to test.
+
+    Read from ROOT/MNIST/raw or ROOT/FashionMNIST/raw, as torchvision lays them out, or from ROOT
+    itself, compressed or not; Fashion-MNIST also from where Debian's package puts it.
+
+    Raises:
+        SurefootError: the files are not there, or damaged.
+    """
+    about = KNOWN[name]
+    if download:
+        _download(about.folder, data_root(root))
+    folders = _folders(name, root)
+    images, labels = (_find(name, split, kind, folders) for kind in ("images-idx3", "labels-idx1"))
+    pixels, numbers = read_idx(images), read_idx(labels).long()
+    if pixels.ndim != 3 or numbers.ndim != 1:
+        raise SurefootError(
+            f"{images} and {labels} have shapes {tuple(pixels.shape)} and {tuple(numbers.shape)}, "
+            "expected images (N, H, W) and labels (N,)"
+        )
+    check_labels(numbers, len(pixels), about.classes, str(images))
+    return Samples(pixels[:, None], numbers, about.classes, name=f"{name}/{split}")
+
+
+def read_idx(path: Path) -> Tensor:
+    """The array of bytes in an IDX file, gzipped or not.
+
+    The header is two zeros, the type (8 is uint8), the number of dimensions, and each of them as
+    a big-endian 32-bit integer.
+
+    Raises:
+        SurefootError: it cannot be read, is not IDX, or is shorter or longer than it says.
+    """
+    content = _content(path)
+    if len(content) < 4 or content[:3] != bytes((0, 0, _UNSIGNED_BYTE)):
+        raise SurefootError(f"{path} is not an IDX file of bytes: it starts with {content[:4]!r}")
+    start = 4 + 4 * content[3]
+    shape = np.frombuffer(content[4 : start - start % 4], ">i4").tolist()
+    if len(content) < start or len(content) - start != math.prod(shape):
+        raise SurefootError(
+            f"{path} is damaged: it says {' x '.join(map(str, shape))} and holds "
+            f"{len(content) - start} bytes; fetch it again"
+        )
+    return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise SurefootError(f"cannot read {path}: {error}; fetch it again") from error
+
+
+def _folders(name: str, root: str | Path | None) -> list[Path]:
+    base, about = data_root(root), KNOWN[name]
+    folders = [base / about.folder / "raw", base / about.folder, base / name, base]
+    return [*folders, about.installed] if root is None and about.installed else folders
+
+
+def _find(name: str, split: str, kind: str, folders: list[Path]) -> Path:
+    file = f"{_SPLITS[split]}-{kind}-ubyte"
+    spellings = [before + file + after for before in ("", f"{name}-") for after in ("", ".gz")]
+    found = first_file(folders, spellings)
+    if found is None:
+        raise missing(f"{name} ({split})", [f"{file}(.gz)"], folders, _ways(name))
+    return found
+
+
+def _ways(name: str) -> list[str]:
+    about = KNOWN[name]
+    ways = [
+        f'surefoot.data.load("{name}", download=True), through torchvision, into {data_root(None)}',
+        f"pass root=FOLDER, or set {VARIABLE}=FOLDER, where FOLDER/{about.folder}/raw holds the "
+        "four files",
+    ]
+    return ways + [f"on Debian and Ubuntu: apt install {about.package}"] * bool(about.package)
+
+
+def _download(folder: str, root: Path) -> None:
+    datasets = optional("torchvision.datasets", "torchvision")
+    try:
+        getattr(datasets, folder)(root, download=True)
+    except (OSError, RuntimeError) as error:
+        raise SurefootError(f"{folder} could not be downloaded into {root}: {error}") from error
