@@ -1,6 +1,6 @@
 """Saliency maps that can be trusted: decoy-enhanced explanations for PyTorch."""
 
-from surefoot import attack, data, decoy, explain, metric, models, report
+from surefoot import attack, data, decoy, explain, metric, models, report, train
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 
 __version__ = "0.1.0.dev0"
@@ -16,4 +16,5 @@ __all__ = [
     "metric",
     "models",
     "report",
+    "train",
 ]

@@ -113,28 +113,28 @@ def check_logits(logits: object, samples: int) -> Tensor:
     return logits
 
 
-def check_target(target: int | Tensor, inputs: Tensor) -> Tensor:
+def check_target(target: int | Tensor, inputs: Tensor, name: str = "target") -> Tensor:
     """`target` as a long tensor (N,), given as one class for all or one for each sample."""
     try:
         labels = torch.as_tensor(target, device=inputs.device)
     except (TypeError, ValueError, RuntimeError):
-        raise SurefootError(f"target={target!r}, expected integer class indices") from None
+        raise SurefootError(f"{name}={target!r}, expected integer class indices") from None
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise SurefootError(f"target has dtype {labels.dtype}, expected integer class indices")
+        raise SurefootError(f"{name} has dtype {labels.dtype}, expected integer class indices")
     if labels.ndim > 1 or labels.numel() not in (1, len(inputs)):
         raise SurefootError(
-            f"target has shape {tuple(labels.shape)}, expected one class, or one for each of the "
+            f"{name} has shape {tuple(labels.shape)}, expected one class, or one for each of the "
             f"{len(inputs)} inputs"
         )
     return labels.long().expand(len(inputs))
 
 
-def check_target_range(target: Tensor, logits: Tensor) -> None:
+def check_target_range(target: Tensor, logits: Tensor, name: str = "target") -> None:
     """Raise unless every target (N,) is a class of `logits` (N, K)."""
     classes = logits.shape[1]
     if ((target < 0) | (target >= classes)).any():
         raise SurefootError(
-            f"target spans [{int(target.min())}, {int(target.max())}], expected class indices in "
+            f"{name} spans [{int(target.min())}, {int(target.max())}], expected class indices in "
             f"[0, {classes - 1}]: the model has {classes} outputs"
         )
 

@@ -79,17 +79,17 @@ def query(
     if create_graph is None:
         create_graph = inputs.requires_grad and torch.is_grad_enabled()
     with torch.inference_mode(False):
-        inputs = _ordinary(inputs if create_graph else inputs.detach())
-        extra = {name: _ordinary(value) for name, value in extra.items()}
+        inputs = ordinary(inputs if create_graph else inputs.detach())
+        extra = {name: ordinary(value) for name, value in extra.items()}
         if target is None:
             labels = predict(model, inputs, extra).argmax(1)
         else:
-            labels = _ordinary(checks.check_target(target, inputs))
+            labels = ordinary(checks.check_target(target, inputs))
     return Query(model, inputs, labels, extra, create_graph)
 
 
-def _ordinary(tensor: Tensor) -> Tensor:
-    # Autograd refuses tensors made under torch.inference_mode().
+def ordinary(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy of one made under `torch.inference_mode()`: autograd refuses those."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 

@@ -1,0 +1,130 @@
+"""What every objective is: a recipe that maps a model and a batch to a loss."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from surefoot.attack._recipe import Recipe
+from surefoot.errors import SurefootError
+from surefoot.train._batch import Batch, State
+from surefoot.train._passes import Passes
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of one batch.
+
+    Attributes:
+        total: scalar, mean over the batch, with a graph to the parameters.
+        terms: the parts of it by name, each a scalar mean over the batch, unweighted, detached.
+        state: to be passed to the next call; a mapping of tensors, or None where there is none.
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor]
+    state: State = None
+
+
+class NonFiniteLossError(SurefootError):
+    """A term of a loss is NaN or infinite.
+
+    Attributes:
+        terms: all terms by name, as numbers.
+    """
+
+    def __init__(self, message: str, terms: Mapping[str, float]) -> None:
+        super().__init__(message)
+        self.terms = terms
+
+
+class Parts(NamedTuple):
+    """The weighted terms of a loss, with their graph, and the state that is passed on."""
+
+    terms: Mapping[str, tuple[float, Tensor]]
+    state: State = None
+
+
+@dataclass(frozen=True, repr=False)
+class Objective(Recipe, ABC):
+    """A training loss: `objective(model, inputs, labels) -> Loss`, for any training loop.
+
+    The fields are settings only: `repr` is the recipe, `dataclasses.replace` makes variants. A
+    call is a function of its arguments: weights, training modes, buffers, `.grad` and hooks are as
+    before, except that the passes made in the model's own mode update batch-norm statistics, as in
+    any training. Attacks inside run in evaluation mode, through `eval_mode`. A subclass is a
+    `@dataclass(frozen=True, repr=False)` and writes `evaluate(batch)`.
+
+    Published losses that are sums over the batch are rescaled to means; the docstring of such an
+    objective gives the factor. With batch norm in training mode, a sample's attributions depend on
+    the rest of the batch, as its logits do.
+    """
+
+    def __call__(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        labels: int | Tensor,
+        *,
+        extra: Mapping[str, Tensor] | None = None,
+        generator: torch.Generator | None = None,
+        progress: float = 1.0,
+        state: State = None,
+    ) -> Loss:
+        """The loss of a batch; `loss.total.backward()` is the training step's.
+
+        Under `torch.no_grad()` it is computed all the same, and `total` has no graph.
+
+        Args:
+            model: module from inputs (N, ...) to logits (N, K), in training or evaluation mode.
+            inputs: floating point, (N, ...).
+            labels: class indices, (N,).
+            extra: further keyword inputs of the model, each with leading dimension N.
+            generator: of random draws; None takes torch's default, as dropout does.
+            progress: share of the training done, in [0, 1], for settings that grow with it.
+            state: `Loss.state` of the previous call; None at the beginning.
+
+        Returns:
+            A `Loss`.
+
+        Raises:
+            NonFiniteLossError: a term is NaN or infinite; the message names it.
+            SurefootError: integer or non-finite inputs, inputs outside the bounds, labels that are
+                not classes of the model, a setting out of range.
+        """
+        batch = Batch.of(model, inputs, labels, extra, generator, progress, state)
+        wanted = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.enable_grad():
+            loss = self._loss(self.evaluate(batch))
+        return loss if wanted else Loss(loss.total.detach(), loss.terms, loss.state)
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> Parts:
+        """The weighted terms of a checked batch, each a scalar mean with its graph."""
+
+    @abstractmethod
+    def passes(self, classes: int = 10) -> Passes:
+        """What one step costs, for a model of so many classes (few objectives depend on it)."""
+
+    def _loss(self, parts: Parts) -> Loss:
+        terms = {name: value.detach() for name, (_, value) in parts.terms.items()}
+        self._check(terms)
+        weighted = [weight * value for weight, value in parts.terms.values()]
+        total = weighted[0]
+        for part in weighted[1:]:
+            total = total + part.to(total)
+        return Loss(total, terms, parts.state)
+
+    def _check(self, terms: Mapping[str, Tensor]) -> None:
+        if torch.isfinite(torch.stack([value.float() for value in terms.values()])).all():
+            return
+        values = {name: float(value) for name, value in terms.items()}
+        shown = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
+        raise NonFiniteLossError(
+            f"the loss of {self!r} is not finite: {shown}; the weights may have diverged (lower "
+            "the learning rate, clip gradients) or a half-precision value overflowed",
+            values,
+        )

@@ -1,0 +1,90 @@
+"""One call of an objective, checked: the batch and all that its terms are computed from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import checks, gradients
+from surefoot.errors import SurefootError
+from surefoot.gradients import Query
+
+State = Mapping[str, Tensor] | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The model, in whatever mode, the batch, and where randomness comes from.
+
+    Attributes:
+        model: module from inputs (N, ...) to logits (N, K).
+        inputs: (N, ...), detached.
+        labels: (N,).
+        extra: further keyword inputs of the model, leading dimension N.
+        generator: of random draws; None is torch's default.
+        progress: share of the training done, in [0, 1].
+        state: what the previous call returned.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    labels: Tensor
+    extra: Mapping[str, Tensor]
+    generator: torch.Generator | None = None
+    progress: float = 1.0
+    state: State = None
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        inputs: Tensor,
+        labels: int | Tensor,
+        extra: Mapping[str, Tensor] | None,
+        generator: torch.Generator | None,
+        progress: float,
+        state: State,
+    ) -> "Batch":
+        """Check what was given."""
+        if not isinstance(model, nn.Module):
+            raise SurefootError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
+        checks.check_inputs(inputs)
+        if not 0 <= progress <= 1:
+            raise SurefootError(
+                f"progress={progress!r}, expected the share of the training done, in [0, 1]"
+            )
+        with torch.inference_mode(False):
+            ordinary = gradients.ordinary
+            further = {
+                name: ordinary(value)
+                for name, value in checks.check_extra(extra, len(inputs)).items()
+            }
+            labels = ordinary(checks.check_target(labels, inputs, "labels"))
+            points = ordinary(inputs.detach())
+        return cls(model, points, labels, further, generator, progress, state)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """The model's logits (N, K) at `inputs`, after checking the labels against them."""
+        logits = gradients.forward(self.model, inputs, self.extra)
+        checks.check_target_range(self.labels, logits, "labels")
+        return logits
+
+    def request(self, inputs: Tensor, *, create_graph: bool = False) -> Query:
+        """What `surefoot.gradients` takes, for the labels' classes at `inputs` (N, ...)."""
+        return Query(self.model, inputs, self.labels, self.extra, create_graph)
+
+    def uniform(self) -> Tensor:
+        """Uniform draws in [0, 1), one for each entry of the inputs."""
+        return self._draw(torch.rand)
+
+    def normal(self) -> Tensor:
+        """Standard normal draws, one for each entry of the inputs."""
+        return self._draw(torch.randn)
+
+    def _draw(self, sample: Callable[..., Tensor]) -> Tensor:
+        # On the generator's own device, so that one of the CPU gives the same draws anywhere.
+        device = self.inputs.device if self.generator is None else self.generator.device
+        shape, dtype = self.inputs.shape, self.inputs.dtype
+        drawn = sample(shape, generator=self.generator, device=device, dtype=dtype)
+        return drawn.to(self.inputs.device)

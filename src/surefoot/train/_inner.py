@@ -1,0 +1,84 @@
+"""Inner maximisation: projected ascent of a value per sample, in evaluation mode."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from surefoot import checks, gradients
+from surefoot.attack import L2, Linf
+from surefoot.attack._budget import Box, Budget
+from surefoot.errors import SurefootError
+from surefoot.train._base import Objective
+from surefoot.train._batch import Batch
+from surefoot.train._mode import eval_mode
+
+Norm = Literal["linf", "l2"]
+Rise = Callable[[Tensor], Tensor]
+
+_BUDGETS: dict[str, type[Budget]] = {"linf": Linf, "l2": L2}
+
+
+@dataclass(frozen=True, repr=False)
+class Adversarial(Objective):
+    """An objective with an inner attack: the ball around each input, and the effort inside it.
+
+    Args:
+        epsilon: radius of the ball in input units.
+        steps: of the ascent.
+        step_size: None is 2.5 epsilon / steps (Madry et al.'s 2/255 at 8/255 and 10 steps).
+        bounds: (low, high) of the inputs, numbers or tensors broadcastable to one input.
+        norm: "linf" or "l2".
+        random_start: whether the ascent starts at a random point of the ball.
+    """
+
+    epsilon: float = 8 / 255
+    steps: int = field(default=10, kw_only=True)
+    step_size: float | None = field(default=None, kw_only=True)
+    bounds: checks.Bounds = field(default=(0, 1), kw_only=True)
+    norm: Norm = field(default="linf", kw_only=True)
+    random_start: bool = field(default=True, kw_only=True)
+
+    def budget(self) -> Budget:
+        """The ball and the steps, checked, for the attack engine."""
+        if self.norm not in _BUDGETS:
+            raise SurefootError(f"norm={self.norm!r}, choose one of {list(get_args(Norm))}")
+        size = 2.5 * self.epsilon / max(1, self.steps) if self.step_size is None else self.step_size
+        budget = _BUDGETS[self.norm](
+            self.epsilon, steps=self.steps, step_size=size, bounds=self.bounds
+        )
+        budget.check()
+        return budget
+
+    def worst(self, batch: Batch, rise: Rise) -> Tensor:
+        """The x' of the ball and box that raises `rise` of each sample, in evaluation mode."""
+        budget = self.budget()
+        box = around(batch.inputs, budget)
+        start = random_point(batch, budget, box) if self.random_start else batch.inputs
+        with eval_mode(batch.model):
+            return ascend(budget, box, start, rise)
+
+
+def around(inputs: Tensor, budget: Budget) -> Box:
+    """The box of the inputs; raises where they leave its bounds."""
+    return Box(inputs, *checks.check_bounds(inputs, budget.bounds))
+
+
+def random_point(batch: Batch, budget: Budget, box: Box) -> Tensor:
+    """A random point for each sample, clipped to the box.
+
+    Uniform in the cube x + U(-epsilon, epsilon) for "linf", on the sphere for "l2".
+    """
+    if budget.norm == "linf":
+        return budget.project(batch.inputs + budget.radius * (2 * batch.uniform() - 1), box)
+    return budget.project(batch.inputs + budget.radius * budget.unit(batch.normal()), box)
+
+
+def ascend(budget: Budget, box: Box, start: Tensor, rise: Rise) -> Tensor:
+    """The last iterate of `budget.steps` projected steps up the slope of `rise`, (N, ...)."""
+    points = start
+    for step in range(budget.steps):
+        _, slope = gradients.value_and_gradient(rise, points)
+        points = budget.climb(points, slope, step, box)
+    return points.detach()

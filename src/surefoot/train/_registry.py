@@ -1,0 +1,45 @@
+"""The objectives by name."""
+
+import inspect
+from typing import Any
+
+from surefoot import train
+from surefoot.errors import SurefootError, suggest
+from surefoot.train._base import Objective
+
+
+def names() -> list[str]:
+    """The names of all objectives.
+
+    >>> "PGD" in names()
+    True
+    """
+    return list(_public())
+
+
+def get(name: str, **options: Any) -> Objective:
+    """The objective of that name, with its settings.
+
+    Raises:
+        SurefootError: an unknown name or setting; the message names close matches.
+
+    >>> get("PGD", epsilon=0.1)
+    PGD(epsilon=0.1)
+    """
+    known = _public()
+    if name not in known:
+        raise SurefootError(f"there is no objective {name!r}; {suggest(name, known)}")
+    allowed = list(inspect.signature(known[name]).parameters)
+    for option in options:
+        if option not in allowed:
+            raise SurefootError(f"{name} has no setting {option!r}; {suggest(option, allowed)}")
+    return known[name](**options)
+
+
+def _public() -> dict[str, type[Objective]]:
+    found = {name: getattr(train, name) for name in train.__all__}
+    return {
+        name: kind
+        for name, kind in found.items()
+        if isinstance(kind, type) and issubclass(kind, Objective) and not inspect.isabstract(kind)
+    }
