@@ -218,3 +218,14 @@ def test_numpy_numbers_are_numbers():
     assert (
         parse(repr(explainer)) == from_json(to_json(explainer)) == SmoothGrad(samples=4, std=0.25)
     )
+
+
+def test_numbers_may_be_fractions():
+    assert parse("IntegratedGradients(baseline=-4/255)").baseline == -4 / 255
+    for text, says in [
+        ("IntegratedGradients(baseline=1/0)", "divides by zero"),
+        ("IntegratedGradients(baseline='a'/2)", "not allowed"),
+        ("IntegratedGradients(baseline=True/2)", "not allowed"),
+    ]:
+        with pytest.raises(SurefootError, match=says):
+            parse(text)
