@@ -1,0 +1,87 @@
+"""A run on one sample, as cheap as can be, so that what cannot work fails at once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from torch import Tensor
+
+from surefoot.attack import AttributionAttack
+from surefoot.auditing._batches import Batch, device_of
+from surefoot.auditing._measures import Measure, words
+from surefoot.auditing._plan import Plan
+from surefoot.auditing._unit import Attack, Unit, blame, evaluate, run
+
+
+def rehearse(plan: Plan, batch: Batch) -> Plan:
+    """The plan, its metrics fitted to the size of the maps, after one sample went through.
+
+    Every explainer is called; every metric on a map of the first, metrics of explainers with the
+    inputs themselves in place of maps; every attack with a single step.
+
+    Raises:
+        SurefootError: one of them cannot work; the message names it.
+    """
+    one = batch[:1]
+    units = list(plan.units())
+    for model in plan.models:
+        clean = [u for u in units if u.trial is None and u.model[0] == model]
+        maps = [_maps(unit, one) for unit in clean]
+        measures = _fitted(plan, maps[0])
+        _try_measures(measures, clean[0], one, maps[0])
+    for unit in units:
+        if unit.trial is not None and not unit.is_control:
+            _try_attack(unit, one)
+    return replace(plan, measures=measures)
+
+
+def _maps(unit: Unit, one: Batch) -> Tensor:
+    there = one.to(device_of(unit.model[1]))
+    with blame(f"the explainer {unit.explainer[0]!r}"):
+        return unit.explainer[1](
+            unit.model[1], there.inputs, there.labels, extra=dict(there.extra), create_graph=False
+        )
+
+
+def _fitted(plan: Plan, maps: Tensor) -> Sequence[Measure]:
+    with blame(f"reduction={plan.reduction!r}"):
+        entries = words(maps, plan.reduction)["a"][0].numel()
+    return [measure.fit(entries) for measure in plan.measures]
+
+
+def _try_measures(measures: Sequence[Measure], unit: Unit, one: Batch, maps: Tensor) -> None:
+    there = one.to(maps.device)
+    given = words(
+        maps,
+        unit.reduction,
+        model=unit.model[1],
+        images=there.inputs,
+        images2=there.inputs,
+        explainer=_inputs,
+        target=there.labels,
+        mask=there.mask,
+    )
+    given |= {"b": given["a"], "h2": given["h"]}
+    evaluate(measures, given, there.extra)
+
+
+def _inputs(_model: object, inputs: Tensor, _target: object, **_: object) -> Tensor:
+    return inputs
+
+
+def _try_attack(unit: Unit, one: Batch) -> None:
+    if unit.trial is None:
+        return
+    there = one.to(device_of(unit.model[1]))
+    for attack in unit.trial.draws:
+        with blame(f"the attack {unit.trial.name!r} on the explainer {unit.explainer[0]!r}"):
+            run(_short(attack), unit, there)
+
+
+def _short(attack: Attack) -> Attack:
+    """The attack with a single step, where it is one of this library's."""
+    if not isinstance(attack, AttributionAttack):
+        return attack
+    budget = cast("Any", attack.budget)
+    once = replace(budget, steps=min(1, budget.steps), restarts=1)
+    return replace(attack, budget=once, restarts=None, progress=False, trace=False)

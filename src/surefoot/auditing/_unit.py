@@ -1,0 +1,196 @@
+"""The unit of work: one batch, one explainer, one attack or none, to numbers of each sample.
+
+A pure function of its arguments, which hold all seeds: units can be made in any order, anywhere.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from surefoot.attack import AttackResult
+from surefoot.auditing._batches import Batch, device_of
+from surefoot.auditing._measures import Measure, Values, words
+from surefoot.errors import SurefootError
+from surefoot.explain import Explainer
+from surefoot.explain._maps import Reduction
+
+CLEAN = "clean"
+
+Attack = Callable[..., AttackResult]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An attack with its name in the tables.
+
+    Attributes:
+        name: in the tables.
+        draws: what is run and averaged: the attack itself, or the draws of a control.
+        control: name of the random signs of the same budget; None if there are none.
+        stand_in: what an explainer that ignores its input gets instead, since nothing can be
+            found there: one draw of random signs.
+        is_control: whether this is one.
+    """
+
+    name: str
+    draws: tuple[Attack, ...]
+    control: str | None = None
+    stand_in: tuple[Attack, ...] = ()
+    is_control: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is measured, on whatever batch.
+
+    Attributes:
+        model: name and module.
+        explainer: name and recipe.
+        trial: the attack; None for the clean inputs.
+        measures: the metrics.
+        reduction: of the maps.
+        is_control: whether explainer or attack is one.
+    """
+
+    model: tuple[str, nn.Module]
+    explainer: tuple[str, Explainer]
+    trial: Trial | None
+    measures: Sequence[Measure]
+    reduction: Reduction
+    is_control: bool = False
+
+    @property
+    def attack(self) -> str:
+        """The attack's name in the tables."""
+        return CLEAN if self.trial is None else self.trial.name
+
+    def __str__(self) -> str:
+        return f"model {self.model[0]!r}, explainer {self.explainer[0]!r}, attack {self.attack!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What one unit measured.
+
+    Attributes:
+        unit: model, explainer and attack.
+        numbers: (n,), of the samples.
+        labels: (n,), their classes.
+        label_kept: (n,), False where no iterate kept the prediction and the sample counts as
+            unchanged.
+        values: by metric, each (n,).
+    """
+
+    unit: Unit
+    numbers: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"
+    labels: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"
+    label_kept: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]"
+    values: Mapping[str, Values] = field(default_factory=dict)
+
+
+def measure(unit: Unit, batch: Batch) -> Rows:
+    """All numbers of one unit.
+
+    Raises:
+        SurefootError: explainer, attack or metric cannot do it; the message names them.
+    """
+    there = batch.to(device_of(unit.model[1]))
+    if unit.trial is None:
+        values, kept = _clean(unit, there), torch.ones(len(batch), dtype=torch.bool)
+    else:
+        values, kept = _attacked(unit, unit.trial, there)
+    return Rows(unit, batch.numbers.numpy(), batch.labels.numpy(), kept.cpu().numpy(), values)
+
+
+def _clean(unit: Unit, batch: Batch) -> dict[str, Values]:
+    """Metrics of the map of the clean inputs, and of the explainer."""
+    model, explainer = unit.model[1], unit.explainer[1]
+    with blame(f"the explainer {unit.explainer[0]!r}"):
+        extra = dict(batch.extra) or None
+        maps = explainer(model, batch.inputs, batch.labels, extra=extra, create_graph=False)
+    given = words(maps, unit.reduction, images=batch.inputs, **_fixed(unit, batch))
+    return evaluate([m for m in unit.measures if not m.compares], given, batch.extra)
+
+
+def _attacked(unit: Unit, trial: Trial, batch: Batch) -> tuple[dict[str, Values], Tensor]:
+    """Metrics of the map after an attack, and of the change; the mean over its draws."""
+    each, kept = [], torch.zeros(len(batch), dtype=torch.bool, device=batch.inputs.device)
+    for attack in trial.draws:
+        with blame(f"the attack {trial.name!r} on the explainer {unit.explainer[0]!r}"):
+            found = run(attack, unit, batch)
+        each.append(_after(unit, found, batch))
+        kept |= found.label_kept
+    return {name: _mean([values[name] for values in each]) for name in each[0]}, kept
+
+
+def run(attack: Attack, unit: Unit, batch: Batch) -> AttackResult:
+    """One attack on one batch."""
+    model, explainer = unit.model[1], unit.explainer[1]
+    extra = dict(batch.extra) or None
+    found = attack(model, batch.inputs, batch.labels, explainer, extra=extra)
+    if not isinstance(found, AttackResult):
+        raise SurefootError(f"it gave a {type(found).__name__}, expected one attack.AttackResult")
+    return found
+
+
+def _after(unit: Unit, found: AttackResult, batch: Batch) -> dict[str, Values]:
+    before = words(found.before, unit.reduction)
+    after = words(found.after, unit.reduction)
+    moved = {"images": found.inputs, **_fixed(unit, batch)}
+    change = {
+        **before,
+        **moved,
+        "images": batch.inputs,
+        "b": after["a"],
+        "h2": after["h"],
+        "images2": found.inputs,
+    }
+    compared = [m for m in unit.measures if m.compares]
+    single = [m for m in unit.measures if not (m.compares or m.once)]
+    return evaluate(compared, change, batch.extra) | evaluate(single, after | moved, batch.extra)
+
+
+def _fixed(unit: Unit, batch: Batch) -> dict[str, object]:
+    return {
+        "model": unit.model[1],
+        "explainer": unit.explainer[1],
+        "target": batch.labels,
+        "mask": batch.mask,
+    }
+
+
+def evaluate(
+    measures: Sequence[Measure], given: dict[str, object], extra: Mapping[str, Tensor]
+) -> dict[str, Values]:
+    """Each metric of what is given, by name."""
+    found = {}
+    for one in measures:
+        with blame(f"the metric {one.name!r}"):
+            found[one.name] = one(given, extra)
+    return found
+
+
+def _mean(draws: Sequence[Values]) -> Values:
+    """The mean over draws, NaN left out; NaN where all are."""
+    stacked = np.stack(draws)
+    known = (~np.isnan(stacked)).sum(0)
+    total = np.nansum(stacked, 0)
+    mean: Values = np.divide(total, known, out=np.full_like(total, np.nan), where=known > 0)
+    return mean
+
+
+@contextmanager
+def blame(who: str) -> Iterator[None]:
+    """Say who failed; what others' code raises becomes this library's error."""
+    try:
+        yield
+    except SurefootError as error:
+        raise SurefootError(f"{who} cannot be used here: {error}") from error
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise SurefootError(f"{who} fails ({type(error).__name__}: {error})") from error
