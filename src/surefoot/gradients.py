@@ -170,18 +170,42 @@ def input_gradient(request: Query, score: Score) -> Tensor:
 
     With `create_graph` the result can be differentiated again, in the inputs and the parameters.
     """
-    with _autograd(request.create_graph):
+
+    def named(logits: Tensor, target: Tensor) -> Tensor:
+        return class_scores(logits, target, score)
+
+    return logits_and_gradients(request, named)[1][0]
+
+
+def logits_and_gradients(
+    request: Query, *scores: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits (N, K), and the gradient in the inputs of each score of them, from one forward pass.
+
+    A score maps logits and targets (N,) to one number a sample, (N,). With `create_graph` logits
+    and gradients can be differentiated again, in the inputs and the parameters.
+    """
+    again = request.create_graph
+    with _autograd(again):
         inputs = _differentiable(request)
-        total = class_scores(forward(request.model, inputs, request.extra), request.target, score)
-        if not total.requires_grad:
-            raise SurefootError(_NO_GRADIENT)
-        (gradient,) = torch.autograd.grad(
-            total.sum(), inputs, create_graph=request.create_graph, allow_unused=True
-        )
-        if gradient is None:
-            raise SurefootError(_NO_GRADIENT)
-        # Where the gradient does not depend on the inputs, its derivative is 0, not an error.
-        return gradient + 0 * inputs if request.create_graph else gradient
+        logits = forward(request.model, inputs, request.extra)
+        found = []
+        for left, score in zip(range(len(scores))[::-1], scores, strict=True):
+            total = score(logits, request.target)
+            if not total.requires_grad:
+                raise SurefootError(_NO_GRADIENT)
+            (gradient,) = torch.autograd.grad(
+                total.sum(),
+                inputs,
+                create_graph=again,
+                retain_graph=again or left > 0,
+                allow_unused=True,
+            )
+            if gradient is None:
+                raise SurefootError(_NO_GRADIENT)
+            # Where the gradient does not depend on the inputs, its derivative is 0, not an error.
+            found.append(gradient + 0 * inputs if again else gradient)
+        return logits if again else logits.detach(), found
 
 
 def mean_gradient(

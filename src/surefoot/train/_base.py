@@ -1,9 +1,11 @@
 """What every objective is: a recipe that maps a model and a batch to a loss."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +97,7 @@ class Objective(Recipe, ABC):
             SurefootError: integer or non-finite inputs, inputs outside the bounds, labels that are
                 not classes of the model, a setting out of range.
         """
+        self.check()
         batch = Batch.of(model, inputs, labels, extra, generator, progress, state)
         wanted = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
@@ -106,19 +109,30 @@ class Objective(Recipe, ABC):
         """The weighted terms of a checked batch, each a scalar mean with its graph."""
 
     @abstractmethod
-    def passes(self, classes: int = 10) -> Passes:
-        """What one step costs, for a model of so many classes (few objectives depend on it)."""
+    def passes(self) -> Passes:
+        """What one step costs, counted in passes of the batch through the model."""
+
+    def check(self) -> None:
+        """Raise where a setting is none of its choices, or a weight is no number >= 0."""
+        for name, choices in _choices(type(self)).items():
+            if getattr(self, name) not in choices:
+                raise SurefootError(
+                    f"{name}={getattr(self, name)!r}, choose one of {list(choices)}"
+                )
+        for name, value in self.settings().items():
+            if "weight" in name and not (value is None or _number(value)):
+                raise SurefootError(f"{name}={value!r}, expected a finite number >= 0")
 
     def _loss(self, parts: Parts) -> Loss:
         terms = {name: value.detach() for name, (_, value) in parts.terms.items()}
-        self._check(terms)
+        self._check_finite(terms)
         weighted = [weight * value for weight, value in parts.terms.values()]
         total = weighted[0]
         for part in weighted[1:]:
             total = total + part.to(total)
         return Loss(total, terms, parts.state)
 
-    def _check(self, terms: Mapping[str, Tensor]) -> None:
+    def _check_finite(self, terms: Mapping[str, Tensor]) -> None:
         if torch.isfinite(torch.stack([value.float() for value in terms.values()])).all():
             return
         values = {name: float(value) for name, value in terms.items()}
@@ -128,3 +142,13 @@ class Objective(Recipe, ABC):
             "the learning rate, clip gradients) or a half-precision value overflowed",
             values,
         )
+
+
+@cache
+def _choices(kind: type[Objective]) -> dict[str, tuple[object, ...]]:
+    hints = get_type_hints(kind).items()
+    return {name: get_args(hint) for name, hint in hints if get_origin(hint) is Literal}
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < math.inf

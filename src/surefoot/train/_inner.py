@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
 from surefoot import checks, gradients
 from surefoot.attack import L2, Linf
 from surefoot.attack._budget import Box, Budget
-from surefoot.errors import SurefootError
 from surefoot.train._base import Objective
 from surefoot.train._batch import Batch
 from surefoot.train._mode import eval_mode
@@ -41,15 +40,14 @@ class Adversarial(Objective):
     random_start: bool = field(default=True, kw_only=True)
 
     def budget(self) -> Budget:
-        """The ball and the steps, checked, for the attack engine."""
-        if self.norm not in _BUDGETS:
-            raise SurefootError(f"norm={self.norm!r}, choose one of {list(get_args(Norm))}")
+        """The ball and the steps, for the attack engine."""
         size = 2.5 * self.epsilon / max(1, self.steps) if self.step_size is None else self.step_size
-        budget = _BUDGETS[self.norm](
-            self.epsilon, steps=self.steps, step_size=size, bounds=self.bounds
-        )
-        budget.check()
-        return budget
+        ball = _BUDGETS[self.norm]
+        return ball(self.epsilon, steps=self.steps, step_size=size, bounds=self.bounds)
+
+    def check(self) -> None:
+        super().check()
+        self.budget().check()
 
     def worst(self, batch: Batch, rise: Rise) -> Tensor:
         """The x' of the ball and box that raises `rise` of each sample, in evaluation mode."""

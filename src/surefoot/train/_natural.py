@@ -25,5 +25,5 @@ class Natural(Objective):
     def evaluate(self, batch: Batch) -> Parts:
         return Parts({"clean": (1.0, cross_entropy(batch.logits(batch.inputs), batch.labels))})
 
-    def passes(self, classes: int = 10) -> Passes:  # noqa: ARG002 (the same for all)
+    def passes(self) -> Passes:
         return Passes(parameters=1)

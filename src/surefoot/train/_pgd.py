@@ -38,5 +38,5 @@ class PGD(Adversarial):
         logits = batch.logits(self.worst(batch, loss))
         return Parts({"adversarial": (1.0, cross_entropy(logits, batch.labels))})
 
-    def passes(self, classes: int = 10) -> Passes:  # noqa: ARG002 (the same for all)
+    def passes(self) -> Passes:
         return Passes(input_gradient=self.steps, parameters=1)

@@ -1,0 +1,40 @@
+"""Saliency by place (a pixel, a token, a feature of a record), and back to entries of inputs."""
+
+import torch
+from torch import Tensor
+
+from surefoot import gradients
+from surefoot.explain import reduce
+from surefoot.metric._inputs import Count, count
+from surefoot.metric._ranks import top
+from surefoot.train import _paths
+from surefoot.train._batch import Batch
+
+
+def logits_and_saliency(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Clean logits (N, K), and mean_c d f_y / d x_c at each place, (N, ...); no graph."""
+    request = batch.request(batch.inputs)
+    logits, (gradient,) = gradients.logits_and_gradients(request, _paths.logit)
+    return logits, reduce(gradient, "mean")
+
+
+def bottom(saliency: Tensor, k: Count, share: float = 1.0) -> Tensor:
+    """Whether a place is among the k lowest of its sample, bool shaped like `saliency`.
+
+    Args:
+        saliency: (N, ...).
+        k: number of places, or their share if a float below 1; 0 is none.
+        share: of k.
+    """
+    rows = saliency.flatten(1)
+    lowest = round(share * count(k, rows.shape[1])) if k else 0
+    if not lowest:
+        return torch.zeros_like(saliency, dtype=torch.bool)
+    return top(-rows, lowest).view_as(saliency)
+
+
+def spread(places: Tensor, like: Tensor) -> Tensor:
+    """One value a place, (N, ...), for every channel of `like`; the inverse of `explain.reduce`."""
+    if places.ndim < like.ndim:
+        places = places.unsqueeze(2 if like.ndim == 3 else 1)
+    return places.expand_as(like)
