@@ -10,17 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surefoot.data._places import VARIABLE, data_root, first_file, missing
-from surefoot.data._samples import Samples, check_labels
-from surefoot.errors import SurefootError, optional
+from surefoot.data._places import Root, data_root, first_file, missing
+from surefoot.data._samples import Samples
+from surefoot.data._splits import check_split
+from surefoot.data._torchvision import fetch
+from surefoot.errors import SurefootError
 
-_SPLITS = {"train": "train", "test": "t10k"}
+_FILES = {"train": "train", "test": "t10k"}
 _UNSIGNED_BYTE = 8
+_CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 
 
 @dataclass(frozen=True)
 class Digits:
-    """One data set of this format: its folder's name in torchvision, its classes, its package."""
+    """A data set of this format: its folder in torchvision, its classes, Debian's package."""
 
     folder: str
     classes: tuple[str, ...]
@@ -31,18 +34,7 @@ class Digits:
 KNOWN = {
     "fashion-mnist": Digits(
         "FashionMNIST",
-        (
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
+        tuple(_CLOTHES.split(",")),
         "dataset-fashion-mnist",
         Path("/usr/share/datasets/fashion-mnist"),
     ),
@@ -50,29 +42,26 @@ KNOWN = {
 }
 
 
-def load_digits(
-    name: str, split: str, root: str | Path | None = None, *, download: bool = False
-) -> Samples:
+def load_digits(name: str, split: str, root: Root = None, *, download: bool = False) -> Samples:
     """MNIST or Fashion-MNIST, (N, 1, 28, 28) in bytes: 60,000 to train and 10,000 to test.
 
     Read from ROOT/MNIST/raw or ROOT/FashionMNIST/raw, as torchvision lays them out, or from ROOT
-    itself, compressed or not; Fashion-MNIST also from where Debian's package puts it.
+    itself, gzipped or not; Fashion-MNIST also from where Debian's package puts it.
 
     Raises:
         SurefootError: the files are not there, or damaged.
     """
     about = KNOWN[name]
+    check_split(split, tuple(_FILES), name)
     if download:
-        _download(about.folder, data_root(root))
-    folders = _folders(name, root)
-    images, labels = (_find(name, split, kind, folders) for kind in ("images-idx3", "labels-idx1"))
+        fetch(about.folder, root)
+    images, labels = (_find(name, split, kind, root) for kind in ("images-idx3", "labels-idx1"))
     pixels, numbers = read_idx(images), read_idx(labels).long()
     if pixels.ndim != 3 or numbers.ndim != 1:
         raise SurefootError(
             f"{images} and {labels} have shapes {tuple(pixels.shape)} and {tuple(numbers.shape)}, "
             "expected images (N, H, W) and labels (N,)"
         )
-    check_labels(numbers, len(pixels), about.classes, str(images))
     return Samples(pixels[:, None], numbers, about.classes, name=f"{name}/{split}")
 
 
@@ -89,13 +78,15 @@ def read_idx(path: Path) -> Tensor:
     if len(content) < 4 or content[:3] != bytes((0, 0, _UNSIGNED_BYTE)):
         raise SurefootError(f"{path} is not an IDX file of bytes: it starts with {content[:4]!r}")
     start = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4 : start - start % 4], ">i4").tolist()
-    if len(content) < start or len(content) - start != math.prod(shape):
+    if len(content) < start:
+        raise SurefootError(f"{path} is damaged: it ends within its header; fetch it again")
+    shape = np.frombuffer(content[4:start], ">i4").tolist()
+    if len(content) - start != math.prod(shape):
         raise SurefootError(
             f"{path} is damaged: it says {' x '.join(map(str, shape))} and holds "
             f"{len(content) - start} bytes; fetch it again"
         )
-    return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).copy()).view(shape)
 
 
 def _content(path: Path) -> bytes:
@@ -106,34 +97,19 @@ def _content(path: Path) -> bytes:
         raise SurefootError(f"cannot read {path}: {error}; fetch it again") from error
 
 
-def _folders(name: str, root: str | Path | None) -> list[Path]:
+def _find(name: str, split: str, kind: str, root: Root) -> Path:
     base, about = data_root(root), KNOWN[name]
     folders = [base / about.folder / "raw", base / about.folder, base / name, base]
-    return [*folders, about.installed] if root is None and about.installed else folders
-
-
-def _find(name: str, split: str, kind: str, folders: list[Path]) -> Path:
-    file = f"{_SPLITS[split]}-{kind}-ubyte"
+    if root is None and about.installed:
+        folders.append(about.installed)
+    file = f"{_FILES[split]}-{kind}-ubyte"
     spellings = [before + file + after for before in ("", f"{name}-") for after in ("", ".gz")]
     found = first_file(folders, spellings)
     if found is None:
-        raise missing(f"{name} ({split})", [f"{file}(.gz)"], folders, _ways(name))
+        raise missing(name, root, [f"{file}(.gz)"], folders, _ways(about))
     return found
 
 
-def _ways(name: str) -> list[str]:
-    about = KNOWN[name]
-    ways = [
-        f'surefoot.data.load("{name}", download=True), through torchvision, into {data_root(None)}',
-        f"pass root=FOLDER, or set {VARIABLE}=FOLDER, where FOLDER/{about.folder}/raw holds the "
-        "four files",
-    ]
+def _ways(about: Digits) -> list[str]:
+    ways = ["pass download=True, where there is a network (extra torchvision)"]
     return ways + [f"on Debian and Ubuntu: apt install {about.package}"] * bool(about.package)
-
-
-def _download(folder: str, root: Path) -> None:
-    datasets = optional("torchvision.datasets", "torchvision")
-    try:
-        getattr(datasets, folder)(root, download=True)
-    except (OSError, RuntimeError) as error:
-        raise SurefootError(f"{folder} could not be downloaded into {root}: {error}") from error

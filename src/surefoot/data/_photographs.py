@@ -65,14 +65,24 @@ def load_image(path: str | Path, size: int) -> Tensor:
     """
     if size < 1:
         raise SurefootError(f"size={size}, expected at least 1 pixel")
+    return square(_rgb(path), size).float() / 255
+
+
+def load_pixels(path: str | Path, size: int, channels: int = 3) -> Tensor:
+    """A photograph as `load_image` makes it, in bytes: (channels, size, size) uint8."""
     image = _rgb(path)
+    return square(image if channels == 3 else image.convert("L"), size)
+
+
+def square(image: Any, size: int) -> Tensor:
+    """The middle of a Pillow image, resampled to `size`: (C, size, size) uint8."""
     scale = size / min(image.size)
     wide, high = (max(size, round(side * scale)) for side in image.size)
     left, top = (wide - size) // 2, (high - size) // 2
     pillow = optional("PIL.Image", "cli")
     resized = image.resize((wide, high), pillow.Resampling.BICUBIC)
-    pixels = np.array(resized.crop((left, top, left + size, top + size)))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float() / 255
+    pixels = torch.from_numpy(np.array(resized.crop((left, top, left + size, top + size))))
+    return pixels.view(size, size, -1).permute(2, 0, 1).contiguous()
 
 
 def _rgb(path: str | Path) -> Any:

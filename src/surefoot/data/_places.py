@@ -7,9 +7,10 @@ from pathlib import Path
 from surefoot.errors import SurefootError
 
 VARIABLE = "SUREFOOT_DATA"
+Root = str | Path | None
 
 
-def data_root(root: str | Path | None) -> Path:
+def data_root(root: Root) -> Path:
     """`root` itself, or the folder that SUREFOOT_DATA names, or one in the user's cache."""
     if root is not None:
         return Path(root).expanduser()
@@ -17,6 +18,12 @@ def data_root(root: str | Path | None) -> Path:
         return Path(os.environ[VARIABLE]).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "surefoot" / "data"
+
+
+def within(path: str, root: Root) -> Path:
+    """`path` as it is if there is such a file or folder, else in the data root."""
+    given = Path(path).expanduser()
+    return given if given.exists() else data_root(root) / path
 
 
 def first_file(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
@@ -27,9 +34,15 @@ def first_file(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
 
 
 def missing(
-    name: str, wanted: Iterable[str], folders: Iterable[Path], ways: Iterable[str]
+    name: str, root: Root, wanted: Iterable[str], folders: Iterable[Path], ways: Iterable[str]
 ) -> SurefootError:
     """The error for a data set that is not there: what was looked for where, and how to get it."""
+    base = data_root(root)
     places = ", ".join(str(folder) for folder in folders)
-    lines = [f"{name} was not found: looked for {', '.join(wanted)} in {places}. To get it:"]
-    return SurefootError("\n- ".join([*lines, *ways]))
+    head = f"{name} was not found: looked for {', '.join(wanted)} in {places}. To get it:"
+    keep = f"- pass root=FOLDER, or set {VARIABLE}=FOLDER (now {base}), with the files inside"
+    beside = [
+        f"- or read what is there: surefoot.data.load('arrays:{file.name}')"
+        for file in sorted(base.glob(f"{name}*.npz"))
+    ]
+    return SurefootError("\n".join([head, *(f"- {way}" for way in ways), keep, *beside]))

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from surefoot.errors import SurefootError
+
+Numbers = slice | Sequence[int] | Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +23,7 @@ class Samples(Dataset[tuple[Tensor, int]]):
         stored: the inputs, (N, ...); uint8 pixels, or what `inputs` is to be.
         labels: the classes, (N,) int64.
         classes: their names, in the order of the logits.
-        bounds: the box that the inputs live in.
+        bounds: the box that the inputs live in; None for tokens.
         name: where they come from, such as "fashion-mnist/test".
 
     >>> pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
@@ -35,36 +38,49 @@ class Samples(Dataset[tuple[Tensor, int]]):
     stored: Tensor
     labels: Tensor
     classes: tuple[str, ...]
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: tuple[float, float] | None = (0.0, 1.0)
     name: str = ""
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels, len(self.stored), self.classes, self.name or "the data set")
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> tuple[Tensor, int]:
-        if isinstance(index, int):
-            return _scaled(self.stored[index]), int(self.labels[index])
-        return _scaled(self.stored[index]), self.labels[index]  # type: ignore[return-value]
+    def __getitem__(self, index: int | Numbers) -> tuple[Tensor, int]:
+        """One sample of one number; of several, a batch (inputs, labels) of tensors."""
+        inputs, labels = _scaled(self.stored[index]), self.labels[index]
+        return inputs, int(labels) if labels.ndim == 0 else labels  # type: ignore[return-value]
 
     @property
     def inputs(self) -> Tensor:
-        """All inputs, (N, ...) float32; made anew at each call."""
+        """All inputs, (N, ...) float32 for images; made anew at each call."""
         return _scaled(self.stored)
 
-    def take(self, index: slice | Sequence[int] | Tensor) -> "Samples":
+    def take(self, numbers: Numbers) -> Self:
         """The samples of those numbers, as a data set."""
-        return replace(self, stored=self.stored[index], labels=self.labels[index])
+        return replace(self, stored=self.stored[numbers], labels=self.labels[numbers])
 
-    def to(self, device: torch.device | str) -> "Samples":
+    def samples(self) -> Self:
+        """Itself, so that what `load` gives can be had in memory whatever it is."""
+        return self
+
+    def to(self, device: torch.device | str) -> Self:
         """The same on a device, so that batches are made there."""
         return replace(self, stored=self.stored.to(device), labels=self.labels.to(device))
 
 
 def check_labels(labels: Tensor, samples: int, classes: Sequence[str], name: str) -> None:
-    """Raise unless there is one class of `classes` for each sample."""
-    if len(labels) != samples:
-        raise SurefootError(f"{name} holds {samples} inputs but {len(labels)} labels")
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
+    """Raise unless `labels` holds one class of `classes`, as an integer, for each sample."""
+    if labels.ndim != 1 or len(labels) != samples:
+        raise SurefootError(
+            f"{name} holds {samples} inputs but labels {tuple(labels.shape)}, expected one for each"
+        )
+    if labels.dtype != torch.int64:
+        raise SurefootError(
+            f"{name} has labels of {labels.dtype}, expected class indices: labels.long()"
+        )
+    if samples and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
         raise SurefootError(
             f"{name} has labels in [{int(labels.min())}, {int(labels.max())}], expected "
             f"[0, {len(classes) - 1}]: it has {len(classes)} classes"

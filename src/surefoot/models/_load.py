@@ -58,7 +58,10 @@ def load(
     if str(name) in NETWORKS:
         found = _untrained(str(name), weights, _without_none(settings, classes=classes))
     elif settings:
-        raise SurefootError(f"{name} has no setting {next(iter(settings))!r}")
+        raise SurefootError(
+            f"{next(iter(settings))}= is for reference networks ({', '.join(NETWORKS)}), not for "
+            f"{name}"
+        )
     else:
         found = _find(str(name), weights, classes)
     if weights is not None:
@@ -79,7 +82,7 @@ def _untrained(name: str, weights: str | Path | None, settings: dict[str, Any]) 
             SurefootWarning,
             stacklevel=3,
         )
-    return _zoo.Found(build(name, **settings), size=settings.get("size"))
+    return _zoo.Found(build(name, **settings), size=settings.get("size", NETWORKS[name].size))
 
 
 def _without_none(settings: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -121,8 +124,9 @@ def _by_plain_name(name: str, weights: str | Path | None, classes: int | None) -
             return make(name, own_weights=weights is None, classes=classes)
     hint = f"; install timm or torchvision for more: {_install(absent)}" if absent else ""
     raise SurefootError(
-        f"model {name!r} is unknown{_zoo.close(name)}; expected {_zoo.LITE0}, timm:NAME, "
-        f"torchvision:NAME, package.module:factory or FILE.pt2{hint}"
+        f"model {name!r} is unknown{_zoo.close(name, NETWORKS)}; expected {_zoo.LITE0}, one of "
+        f"{', '.join(NETWORKS)}, timm:NAME, torchvision:NAME, package.module:factory or "
+        f"FILE.pt2{hint}"
     )
 
 

@@ -1,6 +1,6 @@
 """Networks by name, each with the input size, normalisation and class names it was trained with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -77,9 +77,9 @@ def knows(source: str, name: str) -> bool:
     return name in _names(source)
 
 
-def close(name: str) -> str:
-    """`, did you mean ...` among all names that are installed, or nothing."""
-    known = [LITE0]
+def close(name: str, others: Iterable[str] = ()) -> str:
+    """`, did you mean ...` among the others and all names that are installed, or nothing."""
+    known = [LITE0, *others]
     for source in SOURCES:
         try:
             known += _names(source)

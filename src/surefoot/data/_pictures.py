@@ -1,0 +1,61 @@
+"""A data set whose pictures are read when they are asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from surefoot.data._samples import Numbers, Samples
+
+Read = Callable[[int], tuple[Tensor, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """Pictures on disk: `pictures[3]` is one (image, label), `pictures[numbers]` a batch.
+
+    Images are float32 in [0, 1], (C, H, W). `samples` brings all of them into memory.
+
+    Attributes:
+        read: from a number to pixels (C, H, W) uint8 and a label; it can be pickled, so that
+            the workers of a `DataLoader` can read.
+        numbers: those of the pictures, as `read` has them.
+        classes: names, in the order of the logits.
+        bounds: the box that the images live in.
+        name: where they come from, such as "imagenet/test".
+    """
+
+    read: Read
+    numbers: Sequence[int]
+    classes: tuple[str, ...]
+    bounds: tuple[float, float] = (0.0, 1.0)
+    name: str = ""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int | Numbers) -> tuple[Tensor, int]:
+        """One picture of one number; of several, a batch (images, labels) of tensors."""
+        chosen = torch.arange(len(self))[index]
+        if chosen.ndim == 0:
+            pixels, label = self.read(self.numbers[int(chosen)])
+            return pixels.float() / 255, label
+        pixels, labels = self._several(chosen)
+        return pixels.float() / 255, labels  # type: ignore[return-value]
+
+    def take(self, numbers: Numbers) -> "Pictures":
+        """The pictures of those numbers, as a data set."""
+        kept = torch.arange(len(self))[numbers].tolist()
+        return replace(self, numbers=[self.numbers[number] for number in kept])
+
+    def samples(self) -> Samples:
+        """All of them in memory, in bytes."""
+        pixels, labels = self._several(torch.arange(len(self)))
+        return Samples(pixels, labels, self.classes, self.bounds, self.name)
+
+    def _several(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        read = (self.read(self.numbers[number]) for number in chosen.tolist())
+        images, labels = zip(*read, strict=True)
+        return torch.stack(images), torch.tensor(labels)

@@ -1,0 +1,136 @@
+"""Sentences of film reviews, negative or positive."""
+
+import gzip
+import tarfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from surefoot.data._places import Root, data_root, first_file, missing
+from surefoot.data._splits import check_split, in_fold
+from surefoot.data._text import Sentences, sentences
+from surefoot.errors import SurefootError
+
+CLASSES = ("negative", "positive")
+_POLARITY = ("rt-polarity.neg", "rt-polarity.pos")
+_POLARITY_WAYS = (
+    "unpack rt-polaritydata.tar.gz, from Cornell's Movie Review Data page, in the data root",
+)
+_VADER = "movieReviewSnippets_GroundTruth.txt"
+_VADER_ARCHIVE = "hutto_ICWSM_2014.tar.gz"
+_VADER_WAYS = (
+    "pip download --no-deps --no-binary :all: vaderSentiment==0.5, unpack it, and take "
+    f"additional_resources/{_VADER_ARCHIVE} into the data root",
+)
+
+
+def load_polarity(
+    split: str,
+    root: Root = None,
+    *,
+    fold: int = 0,
+    folds: int = 10,
+    length: int | None = None,
+    min_count: int = 1,
+) -> Sentences:
+    """Sentence polarity (Pang and Lee, 2005): 5,331 negative and 5,331 positive sentences.
+
+    Read from rt-polarity.neg and rt-polarity.pos, gzipped or not, in ROOT/rt-polaritydata or ROOT.
+    There is no official split: a fold of `folds`, each with its share of both classes and always
+    the same, is the test. The vocabulary is the training part's.
+
+    Args:
+        split: "train" or "test".
+        root: the data root.
+        fold: which fold is the test, from 0.
+        folds: how many there are.
+        length: tokens of a sentence; None takes the longest training sentence's.
+        min_count: words that come less often are unknown.
+
+    Raises:
+        SurefootError: the files are not there or damaged, or there is no such fold.
+    """
+    check_split(split, ("train", "test"), "sentence-polarity")
+    folders = [data_root(root) / "rt-polaritydata", data_root(root)]
+    found = [first_file(folders, (name, f"{name}.gz")) for name in _POLARITY]
+    if None in found:
+        wanted = [f"{name}(.gz)" for name in _POLARITY]
+        raise missing("sentence-polarity", root, wanted, folders, _POLARITY_WAYS)
+    kinds = [_text(path).strip().split("\n") for path in found if path is not None]
+    labels = torch.tensor([label for label, kind in enumerate(kinds) for _ in kind])
+    texts = [text for kind in kinds for text in kind]
+    name = f"sentence-polarity/{split}, fold {fold} of {folds}"
+    return _fold(texts, labels, split, name, (fold, folds), (length, min_count))
+
+
+def load_vader(
+    split: str,
+    root: Root = None,
+    *,
+    fold: int = 0,
+    folds: int = 10,
+    length: int | None = None,
+    min_count: int = 1,
+) -> Sentences:
+    """Film sentences rated by 20 people each (Hutto and Gilbert, 2014), from vaderSentiment 0.5.
+
+    A mean rating above 0 is positive, one below negative; the 37 sentences at 0 are left out.
+    The rest is as in `load_polarity`, whose sentences these are, with other labels.
+
+    Raises:
+        SurefootError: the archive is not there or damaged, or there is no such fold.
+    """
+    check_split(split, ("train", "test"), "vader-movies")
+    folders = [data_root(root) / "hutto_ICWSM_2014", data_root(root)]
+    found = first_file(folders, (_VADER, _VADER_ARCHIVE))
+    if found is None:
+        raise missing("vader-movies", root, [_VADER, _VADER_ARCHIVE], folders, _VADER_WAYS)
+    rows = [line.split("\t") for line in _text(found).strip().splitlines()]
+    try:
+        rated = [(float(rating), text) for _, rating, text in rows]
+    except ValueError as error:
+        raise SurefootError(f"{found} is damaged: {error}; fetch it again") from error
+    kept = [(rating, text) for rating, text in rated if rating != 0]
+    labels = torch.tensor([int(rating > 0) for rating, _ in kept])
+    name = f"vader-movies/{split}, fold {fold} of {folds}"
+    texts = [text for _, text in kept]
+    return _fold(texts, labels, split, name, (fold, folds), (length, min_count))
+
+
+def _fold(
+    texts: list[str],
+    labels: Tensor,
+    split: str,
+    name: str,
+    fold: tuple[int, int],
+    words: tuple[int | None, int],
+) -> Sentences:
+    test = in_fold(labels, *fold)
+    training = [text for text, held in zip(texts, test.tolist(), strict=True) if not held]
+    chosen = test if split == "test" else ~test
+    some = [text for text, wanted in zip(texts, chosen.tolist(), strict=True) if wanted]
+    length, min_count = words
+    return sentences(
+        some, labels[chosen], CLASSES, training, length=length, min_count=min_count, name=name
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        content = _bytes(path)
+    except (OSError, EOFError, KeyError, tarfile.TarError) as error:
+        raise SurefootError(f"cannot read {path}: {error}; fetch it again") from error
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")  # as the makers' own files are
+
+
+def _bytes(path: Path) -> bytes:
+    if path.name == _VADER_ARCHIVE:
+        with tarfile.open(path) as archive:
+            member = archive.extractfile(f"hutto_ICWSM_2014/{_VADER}")
+            return member.read() if member else b""
+    content = path.read_bytes()
+    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
