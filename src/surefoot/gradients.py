@@ -3,7 +3,7 @@
 Nothing here touches parameter gradients, training modes or the global random state.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -185,27 +185,42 @@ def logits_and_gradients(
     A score maps logits and targets (N,) to one number a sample, (N,). With `create_graph` logits
     and gradients can be differentiated again, in the inputs and the parameters.
     """
+    return _logits_and_gradients(
+        request, lambda logits: [score(logits, request.target) for score in scores]
+    )
+
+
+def logits_and_jacobian(request: Query) -> tuple[Tensor, list[Tensor]]:
+    """Logits (N, K), and the gradient in the inputs of each of the K, from one forward pass."""
+    return _logits_and_gradients(request, lambda logits: logits.unbind(1))
+
+
+def _logits_and_gradients(
+    request: Query, scores: Callable[[Tensor], Sequence[Tensor]]
+) -> tuple[Tensor, list[Tensor]]:
     again = request.create_graph
     with _autograd(again):
         inputs = _differentiable(request)
         logits = forward(request.model, inputs, request.extra)
         found = []
-        for left, score in zip(range(len(scores))[::-1], scores, strict=True):
-            total = score(logits, request.target)
-            if not total.requires_grad:
-                raise SurefootError(_NO_GRADIENT)
-            (gradient,) = torch.autograd.grad(
-                total.sum(),
-                inputs,
-                create_graph=again,
-                retain_graph=again or left > 0,
-                allow_unused=True,
-            )
-            if gradient is None:
-                raise SurefootError(_NO_GRADIENT)
+        totals = scores(logits)
+        for left, total in zip(range(len(totals))[::-1], totals, strict=True):
+            gradient = _gradient(total, inputs, again=again, keep=again or left > 0)
             # Where the gradient does not depend on the inputs, its derivative is 0, not an error.
             found.append(gradient + 0 * inputs if again else gradient)
         return logits if again else logits.detach(), found
+
+
+def _gradient(values: Tensor, inputs: Tensor, *, again: bool, keep: bool) -> Tensor:
+    if not values.requires_grad:
+        raise SurefootError(_NO_GRADIENT)
+    (gradient,) = torch.autograd.grad(
+        values.sum(), inputs, create_graph=again, retain_graph=keep, allow_unused=True
+    )
+    if gradient is None:
+        raise SurefootError(_NO_GRADIENT)
+    found: Tensor = gradient
+    return found
 
 
 def mean_gradient(

@@ -78,13 +78,13 @@ class Batch:
         """Uniform draws in [0, 1), one for each entry of the inputs."""
         return self._draw(torch.rand)
 
-    def normal(self) -> Tensor:
-        """Standard normal draws, one for each entry of the inputs."""
-        return self._draw(torch.randn)
+    def normal(self, like: Tensor | None = None) -> Tensor:
+        """Standard normal draws, one for each entry of the inputs, or of `like`."""
+        return self._draw(torch.randn, like)
 
-    def _draw(self, sample: Callable[..., Tensor]) -> Tensor:
+    def _draw(self, sample: Callable[..., Tensor], like: Tensor | None = None) -> Tensor:
+        like = self.inputs if like is None else like
         # On the generator's own device, so that one of the CPU gives the same draws anywhere.
-        device = self.inputs.device if self.generator is None else self.generator.device
-        shape, dtype = self.inputs.shape, self.inputs.dtype
-        drawn = sample(shape, generator=self.generator, device=device, dtype=dtype)
-        return drawn.to(self.inputs.device)
+        device = like.device if self.generator is None else self.generator.device
+        drawn = sample(like.shape, generator=self.generator, device=device, dtype=like.dtype)
+        return drawn.to(like.device)

@@ -5,13 +5,15 @@ from typing import Literal, get_args
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
+from surefoot import checks
 from surefoot.errors import SurefootError
 
 Divergence = Literal["kl", "js", "ce"]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log p_y, the mean over the batch."""
+    """-log p_y, the mean over the batch; raises where a label is not a class."""
+    checks.check_target_range(labels, logits, "labels")
     return F.cross_entropy(logits, labels)
 
 

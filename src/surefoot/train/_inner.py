@@ -1,7 +1,7 @@
 """Inner maximisation: projected ascent of a value per sample, in evaluation mode."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from surefoot import checks, gradients
 from surefoot.attack import L2, Linf
 from surefoot.attack._budget import Box, Budget
+from surefoot.gradients import class_scores
 from surefoot.train._base import Objective
 from surefoot.train._batch import Batch
 from surefoot.train._mode import eval_mode
@@ -20,34 +21,48 @@ _BUDGETS: dict[str, type[Budget]] = {"linf": Linf, "l2": L2}
 
 
 @dataclass(frozen=True, repr=False)
-class Adversarial(Objective):
-    """An objective with an inner attack: the ball around each input, and the effort inside it.
+class Ball(Objective):
+    """An objective that moves inputs inside a ball around each, and inside their bounds.
+
+    Args:
+        epsilon: radius of the ball in input units.
+        bounds: (low, high) of the inputs, numbers or tensors broadcastable to one input.
+        norm: "linf" or "l2".
+    """
+
+    epsilon: float = 8 / 255
+    bounds: checks.Bounds = field(default=(0, 1), kw_only=True)
+    norm: Norm = field(default="linf", kw_only=True)
+
+    def budget(self) -> Budget:
+        """The ball and the steps, for the attack engine."""
+        return _BUDGETS[self.norm](self.epsilon, steps=0, bounds=self.bounds)
+
+    def check(self) -> None:
+        super().check()
+        self.budget().check()
+
+
+@dataclass(frozen=True, repr=False)
+class Adversarial(Ball):
+    """An objective with an inner attack: projected ascent in evaluation mode.
 
     Args:
         epsilon: radius of the ball in input units.
         steps: of the ascent.
         step_size: None is 2.5 epsilon / steps (Madry et al.'s 2/255 at 8/255 and 10 steps).
-        bounds: (low, high) of the inputs, numbers or tensors broadcastable to one input.
+        bounds: (low, high) of the inputs.
         norm: "linf" or "l2".
         random_start: whether the ascent starts at a random point of the ball.
     """
 
-    epsilon: float = 8 / 255
     steps: int = field(default=10, kw_only=True)
     step_size: float | None = field(default=None, kw_only=True)
-    bounds: checks.Bounds = field(default=(0, 1), kw_only=True)
-    norm: Norm = field(default="linf", kw_only=True)
     random_start: bool = field(default=True, kw_only=True)
 
     def budget(self) -> Budget:
-        """The ball and the steps, for the attack engine."""
         size = 2.5 * self.epsilon / max(1, self.steps) if self.step_size is None else self.step_size
-        ball = _BUDGETS[self.norm]
-        return ball(self.epsilon, steps=self.steps, step_size=size, bounds=self.bounds)
-
-    def check(self) -> None:
-        super().check()
-        self.budget().check()
+        return replace(super().budget(), steps=self.steps, step_size=size)
 
     def worst(self, batch: Batch, rise: Rise) -> Tensor:
         """The x' of the ball and box that raises `rise` of each sample, in evaluation mode."""
@@ -80,3 +95,12 @@ def ascend(budget: Budget, box: Box, start: Tensor, rise: Rise) -> Tensor:
         _, slope = gradients.value_and_gradient(rise, points)
         points = budget.climb(points, slope, step, box)
     return points.detach()
+
+
+def loss_at(batch: Batch) -> Rise:
+    """CE(f(x'), y) of each sample, as a function of x'."""
+
+    def loss(points: Tensor) -> Tensor:
+        return class_scores(batch.logits(points), batch.labels, "loss")
+
+    return loss

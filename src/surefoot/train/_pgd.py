@@ -1,18 +1,20 @@
 """Adversarial training with PGD (Madry et al., arXiv 1706.06083, Eq. 2.1)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch
-from surefoot.train._divergence import cross_entropy, divergence
-from surefoot.train._inner import Adversarial
+from surefoot.train._divergence import cross_entropy
+from surefoot.train._inner import loss_at
 from surefoot.train._passes import Passes
+from surefoot.train._robust import Robust
 
 
 @dataclass(frozen=True, repr=False)
-class PGD(Adversarial):
+class PGD(Robust):
     """min max CE(f(x'), y) over x' in the ball around x, by projected ascent from a random start.
 
     The defaults are the released code's for CIFAR-10: 8/255, 10 steps of 2/255. Training sees
@@ -31,12 +33,19 @@ class PGD(Adversarial):
     """
 
     def evaluate(self, batch: Batch) -> Parts:
-        def loss(points: Tensor) -> Tensor:
-            logits = batch.logits(points)
-            return divergence("ce", logits, logits, batch.labels)
+        logits = batch.logits(self.moved(batch))
+        return Parts(self.terms(batch.labels, logits, logits))
 
-        logits = batch.logits(self.worst(batch, loss))
-        return Parts({"adversarial": (1.0, cross_entropy(logits, batch.labels))})
+    def moved(self, batch: Batch) -> Tensor:
+        return self.worst(batch, loss_at(batch))
+
+    def terms(
+        self,
+        labels: Tensor,
+        clean: Tensor,  # noqa: ARG002 (trains on adversarial inputs only)
+        moved: Tensor,
+    ) -> Mapping[str, tuple[float, Tensor]]:
+        return {"adversarial": (1.0, cross_entropy(moved, labels))}
 
     def passes(self) -> Passes:
         return Passes(input_gradient=self.steps, parameters=1)

@@ -1,0 +1,64 @@
+"""SSR: smooth surface regularisation (Wang et al., NeurIPS 2020), after its released code."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from surefoot import gradients
+from surefoot.errors import SurefootError
+from surefoot.explain import reduce
+from surefoot.train._base import Objective, Parts
+from surefoot.train._batch import Batch
+from surefoot.train._divergence import cross_entropy
+from surefoot.train._passes import Passes
+
+
+@dataclass(frozen=True, repr=False)
+class SmoothedCurvature(Objective):
+    """(1 - alpha) CE + alpha s lambda_max(W (diag(p) - p p^T) W^T), W the Jacobian of the logits.
+
+    The largest eigenvalue of the cross-entropy's Hessian in the input, for a piecewise linear
+    model; W (n, K) is averaged over channels as released. With B = diag(sqrt p)(I - sqrt p sqrt
+    p^T), B B^T = diag(p) - p p^T, so it is the largest eigenvalue of the K x K matrix (W B)^T W B.
+    K backward passes through the inputs; alpha and s are the released command's. Mean over the
+    batch. Terms: `clean`, `curvature`.
+
+    Args:
+        alpha: share of the curvature term, in [0, 1].
+        scale: s.
+    """
+
+    alpha: float = 0.3
+    scale: float = field(default=0.3, kw_only=True)
+
+    def evaluate(self, batch: Batch) -> Parts:
+        request = batch.request(batch.inputs, create_graph=True)
+        logits, jacobian = gradients.logits_and_jacobian(request)
+        clean = cross_entropy(logits, batch.labels)
+        curvature = largest(jacobian, logits.softmax(1)).mean()
+        return Parts(
+            {"clean": (1 - self.alpha, clean), "curvature": (self.alpha * self.scale, curvature)}
+        )
+
+    def passes(self, classes: int = 10) -> Passes:
+        """What one step costs, for a model of so many classes."""
+        return Passes(second_parameters=classes, forward=1 - classes)
+
+    def check(self) -> None:
+        super().check()
+        if not 0 <= self.alpha <= 1 or self.scale < 0:
+            raise SurefootError(
+                f"alpha={self.alpha!r}, scale={self.scale!r}: expected alpha in [0, 1], scale >= 0"
+            )
+
+
+def largest(jacobian: list[Tensor], p: Tensor) -> Tensor:
+    """lambda_max of W (diag(p) - p p^T) W^T, (N,), from K gradients (N, ...) and p (N, K)."""
+    W = torch.stack([reduce(row, "mean").flatten(1) for row in jacobian], 2)
+    root = p.sqrt()[:, None]
+    scaled = W * root
+    # W B = W diag(sqrt p) - (W p) sqrt(p)^T
+    WB = scaled - (scaled * root).sum(2, keepdim=True) * root
+    values: Tensor = torch.linalg.eigvalsh(WB.transpose(1, 2) @ WB)
+    return values[:, -1]

@@ -1,0 +1,66 @@
+"""Right for the Right Reasons (Ross et al., arXiv 1703.03717), after its released code."""
+
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from surefoot import gradients
+from surefoot.errors import SurefootError
+from surefoot.metric._inputs import Count
+from surefoot.train._base import Objective, Parts
+from surefoot.train._batch import Batch
+from surefoot.train._divergence import cross_entropy
+from surefoot.train._mode import eval_mode
+from surefoot.train._passes import Passes
+from surefoot.train._places import bottom, logits_and_saliency, spread
+
+
+@dataclass(frozen=True, repr=False)
+class RightForRightReasons(Objective):
+    """CE(f(x), y) + lambda sum_i (A_i d/dx_i sum_k log p_k(x))^2, A marking what should not matter.
+
+    Both terms are means over the batch, where the released code sums both (factor 1/N); its other
+    penalty, on the weights, belongs to the optimiser. Its default lambda is 1e-4, to be raised
+    until the terms are alike; 1 is this project's choice. Terms: `clean`, `reasons`.
+
+    Args:
+        weight: lambda.
+        annotation: name of the entry of `extra` that holds A, (N, ...) broadcastable to the
+            inputs; it does not reach the model. None takes the k places of least |saliency| of the
+            model itself (this project's control for `SCAAT`, not the paper's method).
+        k: number of places, or their share if a float below 1, where there is no annotation.
+    """
+
+    weight: float = 1.0
+    annotation: str | None = field(default=None, kw_only=True)
+    k: Count = field(default=0.5, kw_only=True)
+
+    def evaluate(self, batch: Batch) -> Parts:
+        batch, A = self._annotated(batch)
+        request = batch.request(batch.inputs, create_graph=True)
+        logits, (gradient,) = gradients.logits_and_gradients(request, _all_classes)
+        wrong = (A * gradient).flatten(1).square().sum(1).mean()
+        clean = cross_entropy(logits, batch.labels)
+        return Parts({"clean": (1.0, clean), "reasons": (self.weight, wrong)})
+
+    def _annotated(self, batch: Batch) -> tuple[Batch, Tensor]:
+        if self.annotation is None:
+            with eval_mode(batch.model):
+                _, saliency = logits_and_saliency(batch)
+            mask = spread(bottom(saliency.abs(), self.k), batch.inputs)
+            return batch, mask.to(batch.inputs)
+        if self.annotation not in batch.extra:
+            raise SurefootError(
+                f"annotation={self.annotation!r} is not in extra ({sorted(batch.extra)}); pass "
+                f"extra={{{self.annotation!r}: mask}}, or annotation=None"
+            )
+        rest = {name: value for name, value in batch.extra.items() if name != self.annotation}
+        return replace(batch, extra=rest), batch.extra[self.annotation].to(batch.inputs)
+
+    def passes(self) -> Passes:
+        return Passes(input_gradient=int(self.annotation is None), second_parameters=1)
+
+
+def _all_classes(logits: Tensor, _labels: Tensor) -> Tensor:
+    """sum_k log p_k, (N,)."""
+    return logits.log_softmax(1).sum(1)
