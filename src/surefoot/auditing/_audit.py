@@ -15,8 +15,9 @@ import surefoot
 from surefoot import errors
 from surefoot.attack._progress import Progress, Report, reporter
 from surefoot.auditing import _plan, _store, _tables
-from surefoot.auditing._batches import Batch, Source, Tally
-from surefoot.auditing._measures import measures
+from surefoot.auditing._batches import Source, Tally
+from surefoot.auditing._loader import Batch
+from surefoot.auditing._metrics import measures
 from surefoot.auditing._plan import Plan
 from surefoot.auditing._rehearsal import rehearse
 from surefoot.auditing._result import AuditResult
@@ -155,8 +156,9 @@ def audit(
 
 def _check_numbers(limit: int | None, batch_size: int, draws: int) -> None:
     """Raise unless all are whole numbers from 1."""
-    for name, value in {"limit": limit or 1, "batch_size": batch_size, "draws": draws}.items():
-        if not isinstance(value, int) or value < 1 or limit == 0:
+    taken = 1 if limit is None else limit
+    for name, value in {"limit": taken, "batch_size": batch_size, "draws": draws}.items():
+        if not isinstance(value, int) or value < 1:
             raise SurefootError(f"{name}={value!r}, expected a whole number from 1")
 
 

@@ -1,4 +1,4 @@
-"""From anything that yields batches to those samples that every model gets right, numbered."""
+"""From a loader to those samples that every model gets right, in batches of one size."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,59 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, gradients
+from surefoot.auditing._loader import Batch, Masks, pieces, read
 from surefoot.errors import SurefootError
 
 Models = Mapping[str, nn.Module]
-Masks = str | Tensor | None
-
-_EXPECTED = (
-    "expected (inputs, labels) or (inputs, labels, extra), extra a mapping of further inputs; "
-    "wrap the loader in a generator that gives that"
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Some samples and all that belongs to them, leading dimension n.
-
-    Attributes:
-        numbers: (n,), each sample's place in the whole data set, from 0.
-        inputs: (n, ...).
-        labels: (n,), the classes, which every model predicts.
-        extra: further inputs of the models.
-        mask: where the object is, shaped like a reduced map; None if there are none.
-    """
-
-    numbers: Tensor
-    inputs: Tensor
-    labels: Tensor
-    extra: Mapping[str, Tensor] = field(default_factory=dict)
-    mask: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def map(self, change: Any) -> "Batch":
-        """`change` applied to each tensor."""
-        return Batch(
-            change(self.numbers),
-            change(self.inputs),
-            change(self.labels),
-            {name: change(value) for name, value in self.extra.items()},
-            None if self.mask is None else change(self.mask),
-        )
-
-    def __getitem__(self, which: slice | Tensor) -> "Batch":
-        return self.map(lambda value: value[which])
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
-        return self.map(lambda value: value.to(device))
-
-    def form(self) -> object:
-        """What two batches must have in common to be joined."""
-        one = {"": self.inputs, **self.extra} | ({} if self.mask is None else {"mask": self.mask})
-        return {name: (value.shape[1:], value.dtype) for name, value in one.items()}
 
 
 @dataclass
@@ -116,10 +67,10 @@ class Source:
             )
 
     def _right(self, tally: Tally) -> Iterator[Batch]:
-        for given in _pieces(self.loader):
+        for given in pieces(self.loader):
             if self.limit is not None and tally.used >= self.limit:
                 return
-            batch = _read(given, self.masks, tally.seen)
+            batch = read(given, self.masks, tally.seen)
             for bounds in self.bounds:
                 checks.check_bounds(batch.inputs, bounds)
             right = batch[self._correct(batch, tally)]
@@ -153,50 +104,6 @@ def _counts(correct: Mapping[str, int]) -> str:
     return ", ".join(f"{name!r} gets {count} right" for name, count in correct.items())
 
 
-def _pieces(loader: Any) -> Iterable[Any]:
-    """The batches of a loader; a pair of tensors is one batch."""
-    pair = isinstance(loader, list | tuple) and len(loader) in (2, 3)
-    if pair and isinstance(loader[0], Tensor):
-        return [loader]
-    if isinstance(loader, Tensor | Mapping | str) or not isinstance(loader, Iterable):
-        raise SurefootError(
-            f"the loader is a {type(loader).__name__}, expected an iterable of (inputs, labels) "
-            "batches such as a DataLoader, or one such pair"
-        )
-    return loader
-
-
-def _read(given: Any, masks: Masks, first: int) -> Batch:
-    """One batch as it came, checked; its samples are numbered from `first`."""
-    if not isinstance(given, list | tuple) or len(given) not in (2, 3):
-        came = f"a {type(given).__name__}"
-        if isinstance(given, list | tuple):
-            came = f"{len(given)} things"
-        raise SurefootError(f"the loader gave {came} as a batch, {_EXPECTED}")
-    inputs, labels, *rest = given
-    checks.check_inputs(inputs)
-    extra = checks.check_extra(rest[0] if rest else None, len(inputs))
-    numbers = torch.arange(first, first + len(inputs))
-    mask = _masks(masks, extra, numbers)
-    return Batch(numbers, inputs.detach(), _labels(labels, len(inputs)), extra, mask).to(
-        torch.device("cpu")
-    )
-
-
-def _labels(labels: Any, samples: int) -> Tensor:
-    try:
-        found = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError):
-        found = torch.empty(0)
-    whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
-    if not whole or found.shape != (samples,):
-        raise SurefootError(
-            f"labels have shape {tuple(found.shape)} and dtype {found.dtype}, expected class "
-            f"indices ({samples},), one a sample; one-hot labels become indices with .argmax(1)"
-        )
-    return found.long()
-
-
 def _check_labels_in_range(labels: Tensor, logits: Tensor) -> None:
     classes = logits.shape[1]
     if ((labels < 0) | (labels >= classes)).any():
@@ -204,26 +111,6 @@ def _check_labels_in_range(labels: Tensor, logits: Tensor) -> None:
             f"labels span [{int(labels.min())}, {int(labels.max())}], expected class indices in "
             f"[0, {classes - 1}]: the model has {classes} outputs"
         )
-
-
-def _masks(masks: Masks, extra: dict[str, Tensor], numbers: Tensor) -> Tensor | None:
-    """The masks of these samples; taken out of `extra` where they came with it."""
-    if isinstance(masks, str):
-        if masks not in extra:
-            raise SurefootError(
-                f"masks={masks!r}, but the loader's batches hold {sorted(extra) or 'no extra'}; "
-                "give them as third element: (inputs, labels, {" + repr(masks) + ": masks})"
-            )
-        return extra.pop(masks)
-    if masks is None:
-        return None
-    last = int(numbers[-1])
-    if len(masks) <= last:
-        raise SurefootError(
-            f"masks has {len(masks)} rows, but the loader has sample number {last}; give one row "
-            "for each sample, in the loader's order"
-        )
-    return masks.cpu()[numbers]
 
 
 def _cut(parts: Iterable[Batch], size: int) -> Iterator[Batch]:

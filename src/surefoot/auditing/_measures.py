@@ -1,8 +1,7 @@
 """Metrics as an audit uses them: each by name, with what it is given and when."""
 
-import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,31 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from surefoot import explain, metric
+from surefoot import explain
 from surefoot.errors import SurefootError
 from surefoot.explain._maps import Reduction
 from surefoot.explain._recipe import show
 from surefoot.metric import Metric
-from surefoot.metric._inputs import norm, wide
-from surefoot.metric._registry import (
-    EXPLAINER,
-    MAP,
-    MASK,
-    MODEL_ATTRIBUTIONS,
-    MODEL_MAP,
-    MOVED,
-    PAIR,
-)
+from surefoot.metric._registry import PAIR
 
 Words = dict[str, Any]
 Values = NDArray[np.float64]
 
-_KINDS = (MOVED, EXPLAINER, MODEL_MAP, MODEL_ATTRIBUTIONS, MASK, PAIR, MAP)
-_WORDS = {word for kind in _KINDS for word in kind}
 _AFTER = {"b", "h2", "images2"}
 # SF reads a map as shares of the picture; all others take it as it is.
 _TAKE_HEATMAPS = {"saliency_fidelity"}
-MAP_NORM = "map_norm"
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,7 @@ class Measure:
 
     def fit(self, entries: int) -> "Measure":
         """The same, with k a tenth of the map where the metric's own default is more than it."""
-        default = _parameters(self.metric.function).get("k")
+        default = parameters(self.metric.function).get("k")
         if default is None or "k" in self.metric.options:
             return self
         if not isinstance(default.default, int) or default.default <= entries:
@@ -110,13 +97,13 @@ class Measure:
     def recipe(self) -> str:
         """Name of the function and its options."""
         options = ", ".join(f"{name}={show(v)}" for name, v in self.metric.options.items())
-        return f"{_name(self.metric.function)}({options})"
+        return f"{name_of(self.metric.function)}({options})"
 
     def __call__(self, words: Words, extra: Mapping[str, Tensor]) -> Values:
         """The metric of a batch, (n,)."""
         if self.metric.name in _TAKE_HEATMAPS:
             words = words | {"h": words["heatmap"]}
-        asks = extra and "extra" in _parameters(self.metric.function)
+        asks = extra and "extra" in parameters(self.metric.function)
         found = self.metric(*[words[n] for n in self.needs], **({"extra": extra} if asks else {}))
         samples = len(words["images"])
         if not isinstance(found, Tensor) or found.shape != (samples,):
@@ -132,114 +119,9 @@ def words(attributions: Tensor, reduction: Reduction, **given: Any) -> Words:
     return {"attributions": attributions, "a": reduced, "h": reduced, "heatmap": heat, **given}
 
 
-def measures(given: Any, attacked: bool) -> list[Measure]:
-    """The metrics an audit was asked for, and the map's norm where one of them scales with it.
-
-    Without attacks those that compare are left out.
-
-    Raises:
-        SurefootError: an unknown name, something that is no metric, the same twice, or nothing
-            that can be measured without attacks.
-    """
-    if isinstance(given, str | Metric) or callable(given):
-        given = [given]
-    if isinstance(given, Mapping):
-        found = [_measure(one, name) for name, one in given.items()]
-    elif isinstance(given, Sequence):
-        found = _told_apart([_measure(one) for one in given])
-    else:
-        raise SurefootError(
-            f"metrics is a {type(given).__name__}, expected names, metrics or callables in a list, "
-            "or a mapping from names to them"
-        )
-    asked = [measure.name for measure in found]
-    found = [measure for measure in found if attacked or not measure.compares]
-    if asked and not found:
-        raise SurefootError(
-            f"{', '.join(asked)} compare maps before and after an attack, but there are no attacks;"
-            ' give attacks={"topk": ...}, or metrics of one map such as "gini"'
-        )
-    if any(measure.needs == MOVED for measure in found):
-        found.append(Measure(MAP_NORM, Metric(map_norm, MAP, (0.0, float("inf")), True), False))
-    names = [measure.name for measure in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise SurefootError(
-            f"metrics holds {', '.join(map(repr, twice)) or 'nothing'}{' twice' * bool(twice)}; "
-            'give each a name of its own: metrics={"top 10": metric.get("topk_intersection", k=10)}'
-        )
-    return found
-
-
-def map_norm(a: Tensor) -> Tensor:
-    """||a||_2 of each reduced map, (N,): what SS is to be read beside."""
-    return norm(wide(a))
-
-
-def _measure(one: Any, name: str | None = None) -> Measure:
-    found, known = _metric(one)
-    unknown = set(found.needs) - _WORDS
-    if unknown:
-        raise SurefootError(
-            f"{show(one)} needs {sorted(unknown)}, which an audit does not have; expected words of "
-            f"{sorted(_WORDS)}"
-        )
-    name = _name(found.function) if name is None else name
-    if not isinstance(name, str) or name in ("", "<lambda>"):
-        raise SurefootError(
-            f"the metric {show(one)} has no name; give it one: metrics={{'mine': ...}}"
-        )
-    return Measure(name, found, known)
-
-
-def _metric(one: Any) -> tuple[Metric, bool]:
-    """A metric, and whether its range and direction are known."""
-    if isinstance(one, Metric):
-        return one, True
-    if isinstance(one, str):
-        return metric.get(one), True
-    if isinstance(one, functools.partial) and not one.args:
-        inner, known = _metric(one.func)
-        return replace(inner, options={**inner.options, **one.keywords}), known
-    for registered in metric.REGISTRY.values():
-        if registered.function is one:
-            return registered, True
-    if callable(one):
-        return Metric(one, _needs(one), (-float("inf"), float("inf")), True), False
-    raise SurefootError(
-        f"{one!r} is not a metric; expected a name such as 'kendall', metric.get(name, **options) "
-        "or a callable"
-    )
-
-
-def _needs(function: Callable[..., Any]) -> tuple[str, ...]:
-    """What a callable of someone's own is to be given, by its parameters."""
-    asked = tuple(
-        name
-        for name, one in _parameters(function).items()
-        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-    )
-    for kind in _KINDS:
-        if asked[: len(kind)] == kind:
-            return kind
-    required = [n for n in asked if _parameters(function)[n].default is inspect.Parameter.empty]
-    if len(required) in (1, 2):
-        return MAP if len(required) == 1 else PAIR
-    raise SurefootError(
-        f"the metric {show(function)} takes {asked}; name its parameters as one of "
-        f"{[', '.join(kind) for kind in _KINDS]}, or give one map or two"
-    )
-
-
-def _told_apart(found: list[Measure]) -> list[Measure]:
-    """Those of one name get their options into it."""
-    names = [one.name for one in found]
-    return [replace(m, name=m.recipe()) if names.count(m.name) > 1 else m for m in found]
-
-
-def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(function).parameters
 
 
-def _name(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)

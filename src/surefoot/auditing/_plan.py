@@ -58,7 +58,8 @@ class Plan:
 
     def bounds(self) -> list[checks.Bounds]:
         """The boxes that the attacks work in."""
-        return [b.bounds for trial in self.trials for one in trial.draws for b in _budgets(one)]
+        attacks = [trial.draws[0] for trial in self.trials if not trial.is_control]
+        return [budget.bounds for one in attacks for budget in _budgets(one)]
 
 
 def models(given: Any) -> dict[str, nn.Module]:

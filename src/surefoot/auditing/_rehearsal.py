@@ -7,7 +7,9 @@ from typing import Any, cast
 from torch import Tensor
 
 from surefoot.attack import AttributionAttack
-from surefoot.auditing._batches import Batch, device_of
+from surefoot.auditing._batches import device_of
+from surefoot.auditing._controls import RandomMap
+from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, words
 from surefoot.auditing._plan import Plan
 from surefoot.auditing._unit import Attack, Unit, blame, evaluate, run
@@ -16,8 +18,8 @@ from surefoot.auditing._unit import Attack, Unit, blame, evaluate, run
 def rehearse(plan: Plan, batch: Batch) -> Plan:
     """The plan, its metrics fitted to the size of the maps, after one sample went through.
 
-    Every explainer is called; every metric on a map of the first, metrics of explainers with the
-    inputs themselves in place of maps; every attack with a single step.
+    Every explainer is called; every metric on a map of the first, metrics of explainers with a
+    random map in place of it; every attack with a single step.
 
     Raises:
         SurefootError: one of them cannot work; the message names it.
@@ -57,16 +59,12 @@ def _try_measures(measures: Sequence[Measure], unit: Unit, one: Batch, maps: Ten
         model=unit.model[1],
         images=there.inputs,
         images2=there.inputs,
-        explainer=_inputs,
+        explainer=RandomMap(),
         target=there.labels,
         mask=there.mask,
     )
     given |= {"b": given["a"], "h2": given["h"]}
     evaluate(measures, given, there.extra)
-
-
-def _inputs(_model: object, inputs: Tensor, _target: object, **_: object) -> Tensor:
-    return inputs
 
 
 def _try_attack(unit: Unit, one: Batch) -> None:

@@ -126,12 +126,15 @@ class AuditResult:
         return cls(*_store.load(folder))
 
     def _control_of(self, name: str, by: str | None) -> str:
-        floor: str | None = self.settings["floors"].get(name)
-        if by in (None, "attack") and floor is not None:
-            return floor
-        if by in (None, "explainer") and RANDOM_MAP in self.settings["explainers"]:
-            return RANDOM_MAP
-        raise SurefootError(f"there is no control to compare {name!r} with; name the other one")
+        axis = _tables.axis_of(self.records, (name, name), by)
+        control: str | None = None
+        if axis == "attack":
+            control = self.settings["floors"].get(name)
+        elif axis == "explainer" and RANDOM_MAP in self.settings["explainers"]:
+            control = RANDOM_MAP
+        if control is None:
+            raise SurefootError(f"there is no control to compare {name!r} with; name the other one")
+        return control
 
     def _head(self) -> str:
         samples = self.settings["samples"]

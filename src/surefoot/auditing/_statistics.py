@@ -42,7 +42,8 @@ def interval(values: Values, confidence: float, resamples: int, seed: int) -> In
     """
     if not len(values):
         return Interval(np.nan, np.nan, np.nan)
-    mean = float(values.mean())
+    with np.errstate(invalid="ignore"):
+        mean = float(values.mean())
     if len(values) == 1 or not np.isfinite(mean):
         return Interval(mean, np.nan, np.nan)
     if values.min() == values.max():

@@ -87,7 +87,7 @@ def load(folder: str | Path) -> tuple["pd.DataFrame", dict[str, Any]]:
         )
     records = errors.optional("pandas", "audit").read_csv(
         io.BytesIO(content),
-        dtype=dict.fromkeys(KEYS, object),
+        dtype=dict.fromkeys(KEYS, str),
         float_precision="round_trip",
         keep_default_na=False,
         na_values={"value": [""]},

@@ -29,7 +29,7 @@ def records(rows: Iterable[Rows]) -> "pd.DataFrame":
         of_unit.setdefault((unit.model[0], unit.explainer[0], unit.attack), []).append(some)
     parts = [part for some in of_unit.values() for part in _unit_records(some[0].unit, some)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
-    return pandas.DataFrame(columns)
+    return pandas.DataFrame(columns).astype(dict.fromkeys(KEYS, str))
 
 
 def _unit_records(unit: Unit, rows: list[Rows]) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.attack import AttackResult
-from surefoot.auditing._batches import Batch, device_of
+from surefoot.auditing._batches import device_of
+from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, Values, words
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
