@@ -39,6 +39,6 @@ def influence(
         return {name: _norm(weight * value, weights) for name, (weight, value) in terms}
 
 
-def _norm(value: Tensor, weights: list[Tensor]) -> float:
+def _norm(value: Tensor, weights: list[nn.Parameter]) -> float:
     found = torch.autograd.grad(value, weights, retain_graph=True, materialize_grads=True)
     return math.sqrt(sum(float(gradient.double().square().sum()) for gradient in found))
