@@ -17,61 +17,7 @@ pytest.importorskip("matplotlib")
 image = pytest.importorskip("PIL.Image")
 from surefoot.cli._main import COMMANDS  # noqa: E402 (needs the extra)
 
-NETS = """
-import torch, warnings
-from torch import nn
-
-def small():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(196, 3))
-
-class Failing(nn.Module):
-    '''Fails at the fifth forward pass.'''
-    calls = 0
-    def __init__(self, error):
-        super().__init__()
-        self.net, self.error = small(), error
-    def forward(self, x):
-        self.calls += 1
-        if self.calls > 8:
-            raise self.error
-        return self.net(x)
-
-def failing():
-    return Failing(RuntimeError("the third photograph"))
-
-def interrupted():
-    return Failing(KeyboardInterrupt())
-
-def regression():
-    return nn.Sequential(nn.Flatten(), nn.Linear(768, 1))
-
-def linear():
-    return nn.Sequential(nn.Flatten(), nn.Linear(768, 2), nn.Linear(2, 2))
-"""
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, photo):
-    """A working directory with a photograph, a module of networks and class names."""
-    (tmp_path / "my_nets.py").write_text(NETS)
-    (tmp_path / "names.txt").write_text("cat\ndog\nfish\n")
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    sys.modules.pop("my_nets", None)
-
-
 SMALL = ("--model", "my_nets:small", "--size", "16", "--explainer", "Gradient")
-
-
-def fails(capsys, *arguments, code=2):
-    """The single line that a failing call leaves on standard error."""
-    assert main([str(a) for a in arguments]) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1, err
-    assert err.startswith("surefoot: error: ")
-    return err
 
 
 def test_a_picture_attributions_and_configuration(here):
@@ -174,35 +120,35 @@ def test_a_class_by_index_or_name(here, target, index):
         (["--config", "names.txt"], "Unexpected config"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(here, capsys, arguments, message):
+def test_bad_input_is_one_line_and_leaves_nothing(here, fails, arguments, message):
     before = set(here.iterdir())
     defaults = dict(zip(SMALL[::2], SMALL[1::2], strict=True))
     options = [o for key, value in defaults.items() if key not in arguments for o in (key, value)]
-    assert message in fails(capsys, "explain", *arguments, *options)
+    assert message in fails("explain", *arguments, *options)
     assert {path for path in here.iterdir() if path.name != "__pycache__"} == before
 
 
-def test_a_wrong_command(capsys):
-    assert "'explian'" in fails(capsys, "explian")
-    assert "command" in fails(capsys)
+def test_a_wrong_command(fails):
+    assert "'explian'" in fails("explian")
+    assert "command" in fails()
 
 
-def test_a_full_disk(here, capsys, monkeypatch):
+def test_a_full_disk(here, fails, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     before = set(here.iterdir())
     for option in ((), ("--save-attributions", "a.npz")):
-        line = fails(capsys, "explain", "photo.png", *SMALL, *option)
+        line = fails("explain", "photo.png", *SMALL, *option)
         assert "No space left on device" in line
     assert {path for path in here.iterdir() if path.name != "__pycache__"} == before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
-def test_a_full_device(here, capsys):
+def test_a_full_device(here, fails):
     Path("full.png").symlink_to("/dev/full")
-    line = fails(capsys, "explain", "photo.png", *SMALL, "-o", "full.png")
+    line = fails("explain", "photo.png", *SMALL, "-o", "full.png")
     assert line == "surefoot: error: cannot write full.png: No space left on device\n"
 
 
@@ -247,16 +193,16 @@ def test_every_option_has_a_line_of_help(capsys):
     for module in COMMANDS.values():
         for action in module.parser()._actions:
             assert action.help, action.dest
-    for arguments in (["--help"], ["explain", "--help"], ["doctor", "--help"]):
+    for arguments in (["--help"], ["doctor", "--help"], ["explain", "--help"]):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 0
     assert "--save-attributions" in capsys.readouterr().out
 
 
-def test_without_the_extra_there_is_a_hint(capsys, monkeypatch):
+def test_without_the_extra_there_is_a_hint(fails, monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonargparse", None)
-    assert 'pip install "surefoot[cli]"' in fails(capsys, "explain", "photo.png")
+    assert 'pip install "surefoot[cli]"' in fails("explain", "photo.png")
 
 
 def test_the_installed_command(here):

@@ -1,8 +1,8 @@
 """What an attack on attributions found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -69,6 +69,22 @@ class AttackResult:
             f"AttackResult({self.attack!r} on {self.explainer!r}: label kept {kept} of "
             f"{len(self)}, mean {left})"
         )
+
+
+def join(results: Sequence[AttackResult]) -> AttackResult:
+    """Results of one attack on inputs of one shape as one batch, without their traces.
+
+    It has the scores that all of them have: a mass centre needs maps without negative values.
+    """
+    first = results[0]
+    batched: dict[str, Any] = {
+        f.name: torch.cat([getattr(each, f.name) for each in results])
+        for f in fields(first)
+        if isinstance(getattr(first, f.name), Tensor) and f.name != "trace"
+    }
+    shared = [name for name in first.scores if all(name in each.scores for each in results)]
+    scores = {name: torch.cat([each.scores[name] for each in results]) for name in shared}
+    return replace(first, **batched, scores=scores, trace=None)
 
 
 def _mean(values: Tensor) -> str:

@@ -9,10 +9,14 @@ from types import ModuleType
 from jsonargparse import ArgumentParser
 
 import surefoot
-from surefoot.cli import doctor, explain
+from surefoot.cli import attack, doctor, explain
 from surefoot.errors import SurefootError, SurefootWarning
 
-COMMANDS: dict[str, ModuleType] = {"explain": explain, "doctor": doctor}
+COMMANDS: dict[str, ModuleType] = {
+    "explain": explain,
+    "attack": attack,
+    "doctor": doctor,
+}
 
 
 def main(arguments: Sequence[str] | None) -> int:

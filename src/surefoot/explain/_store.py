@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ SUFFIXES = (".npz", ".safetensors")
 
 def save(explanation: Explanation, path: Path) -> None:
     """Write it to `path`, see `Explanation.save`."""
-    check_suffix(path)
     content = {
         "attributions": explanation.attributions,
         "target": explanation.target,
@@ -27,10 +27,15 @@ def save(explanation: Explanation, path: Path) -> None:
         **{f"details.{name}": value for name, value in explanation.details.items()},
         **tensors(explanation.explainer),
     }
+    write_tensors(path, content, {"explainer": to_json(explanation.explainer)})
+
+
+def write_tensors(path: Path, content: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors by name, with text and the version of surefoot, to .npz or .safetensors."""
+    check_suffix(path)
     content = {name: value.detach().cpu().contiguous() for name, value in content.items()}
-    metadata = {"explainer": to_json(explanation.explainer), "surefoot": surefoot.__version__}
     encode = _npz if path.suffix == ".npz" else _safetensors
-    write_whole(path, encode(content, metadata))
+    write_whole(path, encode(content, {**metadata, "surefoot": surefoot.__version__}))
 
 
 def check_suffix(path: Path) -> None:

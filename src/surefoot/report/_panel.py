@@ -32,19 +32,33 @@ class Panel:
     def title(self, row: int) -> str:
         """Class name and confidence, such as `bald eagle, 62 %`."""
         target = int(self.explanation.target[row])
-        named = self.labels is not None and target < len(self.labels)
-        label = self.labels[target] if named and self.labels is not None else f"class {target}"
         share = float(self.explanation.confidence()[row])
-        return f"{shorten(label, 30, placeholder=' …')}, {percent(share)}"
+        return f"{class_name(target, self.labels)}, {percent(share)}"
 
     def name(self, row: int) -> str:
         """The sample's own name, if it has one."""
-        return shorten(self.names[row], 34, placeholder="…") if self.names else ""
+        return sample_name(self.names, row)
 
     def heading(self) -> tuple[str, str]:
         """Short names of the base explainer and of the explainer."""
         explainer = self.explanation.explainer
         return short_name(getattr(explainer, "base", None)), short_name(explainer)
+
+
+def class_name(target: int, labels: Sequence[str] | None) -> str:
+    """A class as it is shown.
+
+    >>> class_name(1, ["cat", "dog"]), class_name(1, None)
+    ('dog', 'class 1')
+    """
+    named = labels is not None and target < len(labels)
+    label = labels[target] if named and labels is not None else f"class {target}"
+    return shorten(label, 30, placeholder=" …")
+
+
+def sample_name(names: Sequence[str] | None, row: int) -> str:
+    """A sample's own name, if it has one."""
+    return shorten(names[row], 34, placeholder="…") if names else ""
 
 
 def percent(share: float) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from surefoot.errors import SurefootError, optional
 from surefoot.explain import Explanation
 from surefoot.report._bars import draw_bars
+from surefoot.report._canvas import caption
 from surefoot.report._images import draw_images
 from surefoot.report._panel import Panel, short_name
 
@@ -55,9 +56,7 @@ def picture(
     panel = Panel(explanation, base, labels, names, features, percentile)
     draw = draw_images if explanation.inputs.ndim in (4, 5) else draw_bars
     figure: Figure = draw(panel)
-    figure.supxlabel(
-        _caption(explanation), fontsize=6.5, color="#666666", family="monospace", wrap=True
-    )
+    caption(figure, _caption(explanation))
     return figure
 
 

@@ -1,0 +1,205 @@
+"""What commands on photographs share: their options, checks, the loop, and the written config."""
+
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import surefoot
+from surefoot import models, report
+from surefoot.cli._shared import add_model_options, find_class, load_model, try_model
+from surefoot.data import load_image, locate
+from surefoot.errors import SurefootError
+from surefoot.explain._store import check_suffix
+from surefoot.files import write_whole
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and the photographs it is to be run on.
+
+    Attributes:
+        model: on its device.
+        card: its size and labels.
+        photos: the photographs as they were given.
+        images: each (1, 3, S, S), on the model's device.
+        target: the class asked for, None for the predicted one.
+    """
+
+    model: nn.Module
+    card: models.Card
+    photos: list[str]
+    images: list[Tensor]
+    target: int | None
+
+    def load(self, photo: str) -> Tensor:
+        """A further photograph, (1, 3, S, S), on the model's device."""
+        return load_image(locate(photo), self.card.size or 0)[None].to(self.images[0].device)
+
+    def names(self, finished: int) -> list[str]:
+        """File names of the first photographs."""
+        return [Path(photo).name for photo in self.photos[:finished]]
+
+
+def photographs_parser(description: str) -> ArgumentParser:
+    """A command's parser with the options that say which photographs and which model."""
+    options = ArgumentParser(description=description, exit_on_error=False)
+    options.add_argument(
+        "photo",
+        nargs="*",
+        type=str,
+        metavar="PHOTO",
+        help="picture files, or the names of those that installed packages bring: chelsea, coffee, "
+        "eagle",
+    )
+    options.add_argument(
+        "--photos", type=list[str], help="the same as PHOTO..., for a configuration file"
+    )
+    options.add_argument(
+        "--config",
+        action="config",
+        metavar="FILE.yaml",
+        help="take options from a file, such as the one a run leaves beside its output",
+    )
+    add_model_options(options)
+    return options
+
+
+def add_map_options(options: ArgumentParser, out: str) -> None:
+    """The options that say what is explained and how it is drawn."""
+    options.add_argument(
+        "--target", type=str, metavar="CLASS", help="class index or name (default: the predicted)"
+    )
+    options.add_argument(
+        "--percentile", type=float, default=95, help="at which the heat maps are capped"
+    )
+    options.add_argument(
+        "-o", "--out", type=str, default=out, metavar="OUT.png", help="the picture to write"
+    )
+
+
+def check_files(settings: Any, save: str | None) -> None:
+    """Raise for what can be told of the output before any work."""
+    report.check_suffix(Path(settings.out))
+    if save:
+        check_suffix(Path(save))
+    for path in (settings.out, save):
+        if path and not Path(path).parent.is_dir():
+            raise SurefootError(f"cannot write {path}: there is no folder {Path(path).parent}")
+    if not 0 < settings.percentile <= 100:
+        raise SurefootError(f"--percentile={settings.percentile}, expected a number in (0, 100]")
+
+
+def given(settings: Any, command: str) -> list[str]:
+    """The photographs; raises if there are none."""
+    photos = list(settings.photo or settings.photos or [])
+    if not photos:
+        raise SurefootError(
+            f"no photograph was given; try: surefoot {command} chelsea -o {settings.out}"
+        )
+    return photos
+
+
+def load(settings: Any, photos: list[str]) -> Case:
+    """Model, photographs and target, after a trial run of the model.
+
+    Raises:
+        SurefootError: any of them cannot be used.
+    """
+    paths = [locate(photo) for photo in photos]
+    model, card = load_model(settings)
+    where = next((p.device for p in model.parameters()), torch.device("cpu"))
+    images = [load_image(path, card.size or 0)[None].to(where) for path in paths]
+    target = None if settings.target is None else find_class(settings.target, card.labels)
+    try_model(model, images[0])
+    return Case(model, card, photos, images, target)
+
+
+def each_photograph(
+    case: Case,
+    work: Callable[[Tensor, Progress], T],
+    write: Callable[[list[T]], None],
+    *,
+    verbs: tuple[str, str],
+    units: int = 1,
+    unit: str = "photograph",
+) -> None:
+    """Work on each photograph by itself under a progress bar, then write what is finished.
+
+    It is written also when a later photograph fails or the run is interrupted.
+
+    Args:
+        case: the photographs.
+        work: makes one photograph's result; may call what it gets with the units done and their
+            number.
+        write: writes the results there are, at least one.
+        verbs: such as ("explaining", "explained").
+        units: of work in one photograph.
+        unit: their name.
+
+    Raises:
+        SurefootError: the model fails, or there is not enough memory.
+    """
+    doing, done = verbs
+    finished: list[T] = []
+    try:
+        with tqdm(total=len(case.images) * units, desc=doing, unit=unit, disable=None) as bar:
+
+            def progress(now: int, _total: int) -> None:
+                bar.update(len(finished) * units + now - bar.n)
+
+            for image in case.images:
+                finished.append(work(image, progress))
+                progress(0, units)
+    except RuntimeError as error:  # from the model, or no memory
+        raise SurefootError(
+            f"{case.photos[len(finished)]} cannot be {done} ({type(error).__name__}: {error})"
+        ) from error
+    finally:
+        if finished:
+            write(finished)
+
+
+def write_picture(
+    settings: Any,
+    case: Case,
+    finished: int,
+    content: bytes,
+    *,
+    command: str,
+    parser: ArgumentParser,
+    used: dict[str, Any],
+) -> None:
+    """Write the picture and, beside it, the options as they were used, for --config."""
+    out = Path(settings.out)
+    write_whole(out, content)
+    text = _config(settings, command, parser, used | {"photos": case.photos})
+    write_whole(out.with_suffix(".yaml"), text.encode())
+    if finished < len(case.photos):
+        print(
+            f"surefoot: {out} holds the {finished} photographs finished of {len(case.photos)}",
+            file=sys.stderr,
+        )
+
+
+def _config(settings: Any, command: str, parser: ArgumentParser, used: dict[str, Any]) -> str:
+    values = settings.clone()
+    del values["photo"]
+    for name, value in used.items():
+        values[name] = value
+    text = parser.dump(values, skip_validation=True)
+    versions = (
+        f"surefoot {surefoot.__version__}, torch {torch.__version__}, "
+        f"python {platform.python_version()}"
+    )
+    return f"# surefoot {command} --config THIS_FILE\n# made with {versions}\n{text}"

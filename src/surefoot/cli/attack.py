@@ -1,0 +1,202 @@
+"""`surefoot attack PHOTO... -o attack.png`: whether explanations hold, as a picture."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from surefoot import gradients, report
+from surefoot.attack import AttackResult, AttributionAttack, RandomSign
+from surefoot.attack._scores import default_k
+from surefoot.cli import _photographs as photographs
+from surefoot.cli._attacks import add_attack_options, make_attack, make_controls
+from surefoot.cli._photographs import Case, Progress
+from surefoot.decoy._decoys import choose_layer
+from surefoot.explain import Decoy, Explainer, parse, reduce, to_json
+from surefoot.explain._store import write_tensors
+
+HELP = "attack the saliency maps of photographs, and draw what is left"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to each photograph.
+
+    Attributes:
+        attack: with everything but its progress.
+        explainer: the attacked one.
+        score_with: the one whose maps are compared; None takes the attacked one.
+        controls: random signs of the same size, one a seed; none if the attack is itself one.
+    """
+
+    attack: AttributionAttack
+    explainer: Explainer
+    score_with: Explainer | None
+    controls: list[RandomSign]
+
+
+def parser() -> ArgumentParser:
+    """The options of the command."""
+    options = photographs.photographs_parser(
+        "Change photographs by less than anyone sees so that the map that explains the prediction "
+        "changes and the prediction does not. Draws original, perturbed, their difference "
+        "magnified, and the maps before and after, and gives the scores beside those of random "
+        "signs of the same size: a score means nothing without that floor."
+    )
+    add_attack_options(options)
+    _add_explainer(options)
+    photographs.add_map_options(options, "attack.png")
+    options.add_argument(
+        "--save",
+        type=str,
+        metavar="FILE",
+        help="also write originals, perturbed inputs, attributions before and after, and scores to "
+        "a .npz or .safetensors file; the picture, of 8 bits, cannot hold the perturbation exactly",
+    )
+    return options
+
+
+def _add_explainer(options: ArgumentParser) -> None:
+    options.add_argument(
+        "--explainer",
+        type=str,
+        default="Gradient()",
+        metavar="RECIPE",
+        help="what is attacked, such as SmoothGrad(Gradient(), samples=20), written as in Python; "
+        "a Decoy(...) is attacked adaptively",
+    )
+    options.add_argument(
+        "--score-with",
+        type=str,
+        metavar="RECIPE",
+        help="another explainer whose maps are drawn and scored (transfer)",
+    )
+
+
+def run(settings: Any) -> None:
+    """Attack each photograph by itself, then write picture, results and configuration.
+
+    What is finished is written also when a later photograph fails or the run is interrupted.
+
+    Raises:
+        SurefootError: an option, a photograph or a file that cannot be used.
+    """
+    photos = photographs.given(settings, "attack")
+    photographs.check_files(settings, settings.save)
+    explainer = parse(settings.explainer)
+    score_with = parse(settings.score_with) if settings.score_with else None
+    make_attack(_sized(settings, 1, 1))  # what is wrong with it is told before the model is loaded
+    case = photographs.load(settings, photos)
+    settings = _sized(settings, len(case.images[0][0]), case.images[0][0, 0].numel())
+    job = Job(
+        make_attack(settings),
+        _settled(explainer, case),
+        None if score_with is None else _settled(score_with, case),
+        make_controls(settings),
+    )
+    if settings.towards is not None:
+        job = replace(job, attack=_aimed(job, case, settings.towards))
+    photographs.each_photograph(
+        case,
+        lambda image, progress: _attack(job, case, image, progress),
+        lambda finished: _write(settings, job, case, finished),
+        verbs=("attacking", "attacked"),
+        units=settings.steps * settings.restarts,
+        unit="step",
+    )
+
+
+def _sized(settings: Any, channels: int, places: int) -> Any:
+    """The options with the defaults that go by the size of the inputs."""
+    sized = settings.clone()
+    if settings.epsilon is None:
+        sized.epsilon = (1 if settings.norm == "linf" else math.sqrt(channels * places)) / 255
+    if settings.k is None:
+        sized.k = default_k(places)
+    return sized
+
+
+def _settled(explainer: Explainer, case: Case) -> Explainer:
+    """The explainer, a decoy map's with its layer named."""
+    if not isinstance(explainer, Decoy):
+        return explainer
+    layer = choose_layer(
+        case.model, case.images[0], {}, explainer.layer, explainer.patch, explainer.decoys
+    )
+    return replace(explainer, layer=layer)
+
+
+def _aimed(job: Job, case: Case, photo: str) -> AttributionAttack:
+    """Manipulation towards a photograph's own map, for its own predicted class."""
+    wanted = reduce(job.explainer(case.model, case.load(photo)), job.attack.reduction)
+    return replace(job.attack, towards=wanted[0])  # type: ignore[call-arg]
+
+
+def _attack(job: Job, case: Case, image: Tensor, progress: Progress) -> report.Attacked:
+    """One photograph's result, its control and its probabilities."""
+    result: AttackResult = replace(job.attack, progress=progress)(
+        case.model, image, case.target, job.explainer, score_with=job.score_with
+    )
+    clean, moved = (
+        gradients.predict(case.model, each).softmax(1) for each in (result.originals, result.inputs)
+    )
+    return report.Attacked(result, clean, moved, _control(job, case, result), len(job.controls))
+
+
+def _control(job: Job, case: Case, result: AttackResult) -> dict[str, Tensor]:
+    """The mean scores of the controls on the same maps, the attack's own score included."""
+    each = []
+    for control in job.controls:
+        args = (case.model, result.originals, result.target, result.explainer)
+        found: AttackResult = control(*args, score_with=result.explainer)
+        before, after = (job.attack.reduced(maps) for maps in (found.before, found.after))
+        own = {job.attack.score_name: job.attack.score(after, job.attack.hold(before))}
+        each.append({**found.scores, **own})
+    shared = [name for name in result.scores if all(name in scores for scores in each)]
+    return {name: torch.stack([scores[name] for scores in each]).mean(0) for name in shared if each}
+
+
+def _write(settings: Any, job: Job, case: Case, finished: list[report.Attacked]) -> None:
+    whole = replace(report.join(finished), labels=case.card.labels, names=case.names(len(finished)))
+    figure = report.attack_picture(whole, percentile=settings.percentile)
+    picture = report.render(figure, Path(settings.out).suffix.lower())
+    if settings.save:
+        write_tensors(Path(settings.save), _content(whole), _recipes(job, whole.result))
+    photographs.write_picture(
+        settings,
+        case,
+        len(finished),
+        picture,
+        command="attack",
+        parser=parser(),
+        used={
+            "explainer": repr(job.explainer),
+            "score_with": None if job.score_with is None else repr(job.score_with),
+        },
+    )
+    for line in report.attack_table(whole):
+        print(line)
+
+
+def _content(whole: report.Attacked) -> dict[str, Tensor]:
+    result = whole.result
+    names = ("originals", "inputs", "before", "after", "label_kept", "target")
+    return {
+        **{name: getattr(result, name) for name in names},
+        "probabilities.before": whole.clean,
+        "probabilities.after": whole.moved,
+        **{f"scores.{name}": value for name, value in result.scores.items()},
+        **{f"control.{name}": value for name, value in whole.control.items()},
+    }
+
+
+def _recipes(job: Job, result: AttackResult) -> dict[str, str]:
+    return {
+        "attack": repr(result.attack),
+        "explainer": to_json(job.explainer),
+        "score_with": to_json(result.explainer),
+    }

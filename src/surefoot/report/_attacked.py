@@ -1,0 +1,140 @@
+"""An attack's result as text: the scores beside those of random signs, and the predictions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from surefoot.attack import AttackResult
+from surefoot.attack._result import join as join_results
+from surefoot.explain import reduce
+from surefoot.report._panel import class_name, percent, sample_name, short_name
+
+_HEADS = {
+    "kendall": "Kendall",
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "mass_centre_shift": "centre moved",
+    "region_mass": "in region",
+    "distance": "distance",
+}
+_SHARES = ("topk_intersection", "region_mass")
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """An attack's result with what it must be read beside.
+
+    Attributes:
+        result: of the attack, N samples.
+        clean: (N, K), the model's probabilities for the clean inputs.
+        moved: (N, K), the same for the perturbed inputs.
+        control: the scores of random signs of the same size, by name, each (N,): the floor. Empty
+            if the attack is itself the control.
+        draws: of random signs, whose mean the control's scores are.
+        labels: class names, in the order of the logits.
+        names: of the samples, such as file names.
+    """
+
+    result: AttackResult
+    clean: Tensor
+    moved: Tensor
+    control: Mapping[str, Tensor] = field(default_factory=dict)
+    draws: int = 1
+    labels: Sequence[str] | None = None
+    names: Sequence[str] | None = None
+
+    def name(self, row: int) -> str:
+        """The sample's own name, if it has one."""
+        return sample_name(self.names, row)
+
+    def predictions(self, row: int) -> tuple[str, str]:
+        """The predicted class and its probability, before and after."""
+        label = int(self.clean[row].argmax())
+        before, after = (percent(float(each[row, label])) for each in (self.clean, self.moved))
+        name = class_name(label, self.labels)
+        return f"{name}, {before}", f"{name}, {after}"
+
+    def kept(self, row: int) -> bool:
+        """Whether some iterate kept the prediction."""
+        return bool(self.result.label_kept[row])
+
+    def explained(self, row: int) -> str:
+        """The class explained."""
+        return class_name(int(self.result.target[row]), self.labels)
+
+    def heads(self) -> list[str]:
+        """The names of the scores."""
+        attack = self.result.attack
+        k = attack.entries(reduce(self.result.before[:1], attack.reduction))
+        top = {"topk_intersection": f"top {k} left"}
+        return [(top | _HEADS).get(name, name) for name in self.result.scores]
+
+    def scores(self, row: int) -> list[tuple[str, list[str]]]:
+        """The attack's scores and, below them, the control's, each after who they belong to."""
+        kind = type(self.result.attack).__name__
+        lines = [(kind if self.kept(row) else f"{kind}: none found", self.result.scores)]
+        if self.control:
+            many = f"{self.draws} random signs" if self.draws > 1 else "random signs"
+            lines.append((many, self.control))
+        return [
+            (who, [_shown(name, scores, row) for name in self.result.scores])
+            for who, scores in lines
+        ]
+
+    def maps(self) -> str:
+        """The short name of the explainer whose maps are shown."""
+        return short_name(self.result.explainer)
+
+
+def join(parts: Sequence[Attacked]) -> Attacked:
+    """The same attack's results as one batch, without labels and names.
+
+    Scores that not all of them have are left out.
+    """
+    shared = [name for name in parts[0].control if all(name in each.control for each in parts)]
+    return Attacked(
+        join_results([each.result for each in parts]),
+        torch.cat([each.clean for each in parts]),
+        torch.cat([each.moved for each in parts]),
+        {name: torch.cat([each.control[name] for each in parts]) for name in shared},
+        parts[0].draws,
+    )
+
+
+def attack_table(attacked: Attacked) -> list[str]:
+    """The lines of a table: each sample's scores beside the control's, and its prediction."""
+    rows = [["", "", *attacked.heads(), "prediction"]]
+    for row in range(len(attacked.result)):
+        before, after = attacked.predictions(row)
+        said = f"{before} -> {after.rpartition(', ')[2]}, kept"
+        if not attacked.kept(row):
+            said = f"{before}; no iterate kept it, so the scores are those of no change"
+        for number, (who, scores) in enumerate(attacked.scores(row)):
+            rows.append(
+                [attacked.name(row), who, *scores, said] if not number else ["", who, *scores, ""]
+            )
+    return _aligned(rows)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """The cells in columns: names to the left, numbers to the right."""
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(wide) - 1
+    return [
+        "  ".join(
+            cell.ljust(width) if place in (0, 1, last) else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, wide, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _shown(name: str, scores: Mapping[str, Tensor], row: int) -> str:
+    if name not in scores or scores[name][row].isnan():
+        return "-"
+    value = float(scores[name][row])
+    if name in _SHARES:
+        return f"{value:.1%}".replace("%", " %")
+    return f"{value:.1f} px" if name == "mass_centre_shift" else f"{value:.3f}"
