@@ -1,6 +1,5 @@
 """Every objective's value against a second implementation, in plain autograd, sample by sample."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -233,7 +232,7 @@ def rooms(s: Tensor, epsilon: float, options: dict[str, object]) -> Tensor:
     room = []
     for value, rank in zip(s, ranks, strict=True):
         if tau is not None:
-            ratio = float(value / (tau * s.max()))
+            ratio = (value / (tau * s.max())).item()
             soft = options["constraint"] == "soft"
             room.append(epsilon * (max(0.0, 1 - ratio) if soft else float(ratio < 1)))
         elif options["constraint"] == "hard":
@@ -344,13 +343,13 @@ def regularisers(model: nn.Module, found, m: int, temperature: float) -> tuple[T
 
         def other(z: Tensor, label: int = label) -> Tensor:
             p = model(z).softmax(1)[0]
-            return max((p[c] for c in range(CLASSES) if c != label), key=float)
+            return max((p[c] for c in range(CLASSES) if c != label), key=Tensor.item)
 
         B = ig(probability, zero, one, m)
         C = -ig(lambda z, y=label: ce(model, z, y), one, moved, m)
         total = zero.sum()
         for b, c in zip(B.flatten(), C.flatten(), strict=True):
-            total = total + (b * c if math.copysign(1, b) == math.copysign(1, c) else c.abs())
+            total = total + (b * c if b.sign() == c.sign() else c.abs())
         weighed.append(total)
         kls = []
         for value in (other, probability):
@@ -378,16 +377,12 @@ def test_attributional_regularizers(smooth_model: nn.Module, temperature: float)
 
 
 def test_automatic_temperature_is_the_spread_of_the_class_map(smooth_model: nn.Module) -> None:
-    x, y = batch()
     settings = {"weight": 0.7, "random_start": False, "wacr_weight": 0, **PATHS}
     auto = train.AttributionalRegularizers(0.1, temperature="auto", **settings)
-    for one, label in samples(smooth_model, x, y):
-        ((_, moved, _),) = [
-            found for found in _unkicked(smooth_model, settings) if torch.equal(found[0], one)
-        ]
+    for one, moved, label in _unkicked(smooth_model, settings):
         zero = torch.zeros_like(one)
         a = ig(lambda z, c=label: smooth_model(z).softmax(1)[0, c], zero, moved, 3)[0].sum(0)
-        fixed = replace(auto, temperature=float(a.std(correction=0)))
+        fixed = replace(auto, temperature=a.std(correction=0).item())
         pair = [o(smooth_model, one, label).terms["cacr"] for o in (auto, fixed)]
         torch.testing.assert_close(*pair, rtol=1e-9, atol=0)
         assert abs(float(pair[0])) > 0.01
@@ -409,7 +404,7 @@ def distances(model: nn.Module, points: Tensor, label: int, seen=None):
     twin = nn.Sequential(model[0], model[1], nn.Softplus(beta=50), model[3])
     z = points if points.requires_grad else points.detach().clone().requires_grad_(True)
     logits = twin(z)[0]
-    other = max((c for c in range(CLASSES) if c != label), key=lambda c: float(logits[c]))
+    other = max((c for c in range(CLASSES) if c != label), key=lambda c: logits[c].item())
     found = []
     for c in (label, other):
         g = torch.autograd.grad(logits[c], z, create_graph=True)[0].flatten()
@@ -553,9 +548,9 @@ def test_jacobian_estimate_has_no_bias(model: nn.Module) -> None:
         ]
     )
     source = torch.Generator().manual_seed(SEED)
-    objective = train.JacobianRegularization(projections=2000)
+    objective = train.JacobianRegularization(projections=500)
     found = objective(model, x, y, generator=source).terms["jacobian"]
-    torch.testing.assert_close(found, exact, rtol=0.03, atol=0)
+    torch.testing.assert_close(found, exact, rtol=0.06, atol=0)
 
 
 @pytest.mark.parametrize("annotated", [True, False])
