@@ -25,6 +25,20 @@ def write_whole(path: str | Path, content: bytes) -> None:
         raise SurefootError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def make_folder(path: str | Path) -> Path:
+    """The folder, made with those above it where they are missing.
+
+    Raises:
+        SurefootError: it cannot be made, or is a file.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SurefootError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    return folder
+
+
 def _replace(place: Path, content: bytes) -> None:
     beside = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:

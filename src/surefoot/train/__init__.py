@@ -1,4 +1,4 @@
-"""Training objectives: drop-in losses for models whose explanations hold."""
+"""Training objectives, drop-in losses for models whose explanations hold, and a loop for them."""
 
 from surefoot.train._alignment import InputGradientAlignment
 from surefoot.train._attributional import AttributionalRegularizers
@@ -23,6 +23,7 @@ from surefoot.train._right_reasons import RightForRightReasons
 from surefoot.train._saliency_guided import SaliencyGuided
 from surefoot.train._scaat import SCAAT
 from surefoot.train._trades import TRADES
+from surefoot.train.loop import Loop, Trained, Validation, fit
 
 __all__ = [
     "FGSM",
@@ -40,6 +41,7 @@ __all__ = [
     "InputGradientRegularization",
     "JacobianRegularization",
     "LocalGradientAlignment",
+    "Loop",
     "Loss",
     "Natural",
     "NonFiniteLossError",
@@ -50,7 +52,10 @@ __all__ = [
     "SaliencyGuided",
     "SmoothedCurvature",
     "State",
+    "Trained",
+    "Validation",
     "eval_mode",
+    "fit",
     "get",
     "influence",
     "names",

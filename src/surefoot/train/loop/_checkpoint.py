@@ -1,0 +1,199 @@
+"""Checkpoints: a folder each, written whole or not at all, holding tensors and plain values only.
+
+checkpoints/step-00000250/
+    model.safetensors      the weights
+    average.safetensors    their moving average, where there is one
+    state.pt               optimizer, schedule, random states, the objective's state
+    checkpoint.json        step, figures, settings, seed, versions
+"""
+
+import io
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import surefoot
+from surefoot.errors import SurefootError, optional
+from surefoot.files import write_whole
+from surefoot.models import load_weights
+
+FORMAT = 1
+MODEL, AVERAGE, STATE, RECORD = (
+    "model.safetensors",
+    "average.safetensors",
+    "state.pt",
+    "checkpoint.json",
+)
+_PART = ".part"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that is there whole.
+
+    Attributes:
+        folder: where it is.
+        step: optimiser steps done.
+        settings: what the run was given.
+        figures: of the validation at this step; empty if there was none.
+        versions: of the software it was made with.
+    """
+
+    folder: Path
+    step: int
+    settings: Mapping[str, Any]
+    figures: Mapping[str, float]
+    versions: Mapping[str, str]
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights that were validated."""
+        average = self.folder / AVERAGE
+        return average if average.exists() else self.folder / MODEL
+
+    def state(self) -> dict[str, Any]:
+        """The content of state.pt."""
+        try:
+            # Into memory first: a state that is mapped from the file would go when it is pruned.
+            content = io.BytesIO((self.folder / STATE).read_bytes())
+            state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file fails in many ways
+            raise SurefootError(
+                f"cannot read {self.folder / STATE} ({type(error).__name__}); it is damaged: "
+                f"remove {self.folder} to resume from the checkpoint before it, if there is one"
+            ) from error
+        return state
+
+    def load(self, module: nn.Module, name: str = MODEL) -> None:
+        """Put the weights into `module`.
+
+        Raises:
+            SurefootError: they are another model's, or damaged.
+        """
+        try:
+            load_weights(module, self.folder / name)
+        except SurefootError as error:
+            raise SurefootError(f"cannot resume from {self.folder}: {error}") from error
+
+
+def versions() -> dict[str, str]:
+    """What a result may depend on."""
+    return {
+        "surefoot": surefoot.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def weights_bytes(module: nn.Module) -> bytes:
+    """The state dict in the safetensors format; tensors that share memory are written apart."""
+    state = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in module.state_dict().items()
+    }
+    content: bytes = optional("safetensors.torch", "train").save(state)
+    return content
+
+
+def write(
+    root: Path,
+    step: int,
+    weights: Mapping[str, nn.Module],
+    state: Mapping[str, Any],
+    record: Mapping[str, Any],
+) -> Path:
+    """Write the checkpoint of a step; it appears whole, under its name, or not at all.
+
+    Raises:
+        SurefootError: it cannot be written, as on a full disk; those before it are untouched.
+    """
+    folder = root / f"step-{step:08d}"
+    beside = root / f"{folder.name}{_PART}"
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    about = {"format": FORMAT, "step": step, **record, "versions": versions()}
+    try:
+        _clear(beside)
+        beside.mkdir(parents=True)
+        for name, module in weights.items():
+            write_whole(beside / name, weights_bytes(module))
+        write_whole(beside / STATE, content.getvalue())
+        write_whole(beside / RECORD, json.dumps(about, indent=1).encode())
+        _clear(folder)
+        beside.rename(folder)
+    except OSError as error:
+        raise SurefootError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def found(root: Path) -> list[Checkpoint]:
+    """The checkpoints in a folder, by step."""
+    return [_read(path) for path in sorted(root.glob(f"step-*/{RECORD}")) if _whole(path.parent)]
+
+
+def best(checkpoints: list[Checkpoint], figure: str) -> Checkpoint | None:
+    """The one with the highest figure, the earliest of equals."""
+    scored = [one for one in checkpoints if figure in one.figures]
+    return max(scored, key=lambda one: one.figures[figure], default=None)
+
+
+def prune(root: Path, figure: str) -> None:
+    """Keep the last and the best, and nothing half-written."""
+    there = found(root)
+    keep = {one.folder for one in (*there[-1:], best(there, figure)) if one}
+    for folder in root.glob("step-*"):
+        if folder not in keep:
+            # First its record, so that what is half-removed is no checkpoint.
+            (folder / RECORD).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def compare(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
+    """Raise unless the run has the settings that the checkpoint was made with."""
+    then = checkpoint.settings
+    changed = [
+        f"{name} was {then.get(name)}, is {settings.get(name)}"
+        for name in {**then, **settings}
+        if then.get(name) != settings.get(name)
+    ]
+    if changed:
+        raise SurefootError(
+            f"cannot resume from {checkpoint.folder}: {'; '.join(changed)}. Use the same settings, "
+            "or another folder for a new run (it may start from these weights)"
+        )
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        about = json.loads(path.read_text())
+        if about["format"] != FORMAT:
+            raise SurefootError(
+                f"{path} has format {about['format']}, expected {FORMAT}; another version of "
+                "surefoot made it"
+            )
+        return Checkpoint(
+            path.parent, about["step"], about["settings"], about["figures"], about["versions"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, SurefootError):
+            raise
+        raise SurefootError(f"cannot read {path} ({error!r}); it is no checkpoint") from error
+
+
+def _whole(folder: Path) -> bool:
+    return not folder.name.endswith(_PART)
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists():
+        (folder / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(folder)

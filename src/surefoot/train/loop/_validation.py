@@ -1,0 +1,118 @@
+"""What is measured while a model is trained: accuracy, attacked or not, and a small audit."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import attack, gradients
+from surefoot.attack import AttributionAttack, Linf, RandomSign
+from surefoot.attack._recipe import Recipe
+from surefoot.explain import Explainer, IntegratedGradients
+from surefoot.train._mode import eval_mode
+from surefoot.train.loop._batches import Minibatch, fetch, spread
+
+Adversary = attack.PGD | attack.FGSM
+
+
+@dataclass(frozen=True, repr=False)
+class Validation(Recipe):
+    """Figures of a model on held-out data: a glance at its course, too small for a result.
+
+    `accuracy`; `adversarial_accuracy` under `adversary`; and the audit, the similarity of maps
+    before and after the attack that `audit` is, as `topk_intersection` and `kendall`, beside
+    `random_topk_intersection` and `random_kendall` under random signs of the same size. Samples
+    are spread evenly over the data, always the same ones. The defaults are this project's choice.
+
+    Args:
+        samples: of which accuracy is taken; None takes all.
+        adversary: the attack on predictions; None for none.
+        attacked: samples it is run on.
+        audit: the attack on explanations; None for none.
+        explainer: what it attacks.
+        audited: samples it is run on.
+        batch: samples that go through the model at once.
+
+    >>> Validation(adversary=attack.PGD(Linf(0.1, steps=5)), audit=None)
+    Validation(adversary=PGD(Linf(0.1, steps=5)), audit=None)
+    """
+
+    samples: int | None = field(default=None, kw_only=True)
+    adversary: Adversary | None = field(default=attack.PGD(Linf(8 / 255, steps=10)), kw_only=True)
+    attacked: int = field(default=256, kw_only=True)
+    audit: AttributionAttack | None = field(
+        default=attack.TopK(Linf(8 / 255, steps=20), k=None), kw_only=True
+    )
+    explainer: Explainer = field(default=IntegratedGradients(steps=10), kw_only=True)
+    audited: int = field(default=16, kw_only=True)
+    batch: int = field(default=256, kw_only=True)
+
+    def __call__(self, model: nn.Module, data: Any) -> dict[str, float]:
+        """The figures, means over the samples.
+
+        Args:
+            model: module from inputs (N, ...) to logits (N, K), in any mode.
+            data: a map-style data set of (input, label).
+
+        Raises:
+            SurefootError: inputs outside an attack's bounds, labels that are no classes.
+        """
+        return mean(self.scores(model, data))
+
+    def scores(
+        self, model: nn.Module, data: Any, rank: int = 0, processes: int = 1
+    ) -> dict[str, Tensor]:
+        """Each figure's values, one a sample, of this process's share of the samples."""
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        found: dict[str, list[Tensor]] = {}
+        plan = [
+            (self._accuracy, self.samples),
+            (self._adversarial, self.attacked if self.adversary else 0),
+            (self._audit, self.audited if self.audit else 0),
+        ]
+        with eval_mode(model):
+            for measure, count in plan:
+                numbers = spread(data, count)[rank::processes]
+                for part in _parts(data, numbers, self.batch, device):
+                    for name, values in measure(model, part).items():
+                        found.setdefault(name, []).append(values.detach().double().cpu())
+        return {name: torch.cat(values) for name, values in found.items()}
+
+    def _accuracy(self, model: nn.Module, part: Minibatch) -> Mapping[str, Tensor]:
+        predictions = gradients.predict(model, part.inputs, part.extra).argmax(1)
+        return {"accuracy": predictions == part.labels}
+
+    def _adversarial(self, model: nn.Module, part: Minibatch) -> Mapping[str, Tensor]:
+        if self.adversary is None:
+            return {}
+        result = self.adversary(model, part.inputs, part.labels, extra=part.extra)
+        return {"adversarial_accuracy": result.robust}
+
+    def _audit(self, model: nn.Module, part: Minibatch) -> Mapping[str, Tensor]:
+        if self.audit is None:
+            return {}
+        given = self.audit
+        control = RandomSign(given.budget, k=given.k, reduction=given.reduction, seed=given.seed)
+        found = {}
+        for prefix, one in (("", given), ("random_", control)):
+            result = one(model, part.inputs, None, self.explainer, extra=part.extra)
+            for name in ("topk_intersection", "kendall"):
+                found[prefix + name] = result.scores[name]
+        return found
+
+
+def mean(scores: Mapping[str, Tensor]) -> dict[str, float]:
+    """The mean of each figure over the samples where it is defined."""
+    return {name: float(values.nanmean()) for name, values in scores.items()}
+
+
+def _parts(data: Any, numbers: Tensor, size: int, device: torch.device) -> Iterator[Minibatch]:
+    for start in range(0, len(numbers), size):
+        part = fetch(data, numbers[start : start + size])
+        yield Minibatch(
+            part.inputs.to(device),
+            part.labels.to(device),
+            {name: value.to(device) for name, value in part.extra.items()},
+        )
