@@ -120,7 +120,11 @@ def words(attributions: Tensor, reduction: Reduction, **given: Any) -> Words:
 
 
 def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(function).parameters
+    """By name; none where they are not known, as of some functions written in C."""
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        return {}
 
 
 def name_of(function: Callable[..., Any]) -> str:

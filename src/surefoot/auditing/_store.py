@@ -88,11 +88,14 @@ def load(folder: str | Path) -> tuple["pd.DataFrame", dict[str, Any]]:
     records = errors.optional("pandas", "audit").read_csv(
         io.BytesIO(content),
         dtype=dict.fromkeys(KEYS, str),
-        float_precision="round_trip",
+        converters={"value": _number},  # pandas' own reader may be off in the last digit
         keep_default_na=False,
-        na_values={"value": [""]},
     )
     return records, settings
+
+
+def _number(text: str) -> float:
+    return float(text or "nan")
 
 
 def _digest(content: bytes) -> str:

@@ -1,0 +1,225 @@
+"""Audits: what cannot work is said before the work begins, and by name."""
+
+import pytest
+import torch
+from torch import nn
+
+import surefoot
+from surefoot import AuditResult, MissingExtraError, SurefootError, attack, explain, metric
+from surefoot.attack import Linf, TopK
+from surefoot.explain import Gradient
+
+pytest.importorskip("pandas")
+
+INPUTS = torch.rand(6, 4, generator=torch.Generator().manual_seed(1))
+TOPK = TopK(Linf(0.1, steps=2), k=2)
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+
+
+NET = network()
+LABELS = NET(INPUTS).argmax(1)
+
+
+class Slow(Gradient):
+    """An explainer that must not be called on more than the sample that is tried."""
+
+    def attribute(self, request):
+        assert len(request.inputs) == 1, "work began before the error"
+        return super().attribute(request)
+
+
+def run(model=NET, loader=(INPUTS, LABELS), **settings):
+    given = {"explainers": {"slow": Slow()}, "attacks": {}, "metrics": ["gini"]}
+    return surefoot.audit(model, loader, **(given | settings))
+
+
+def refused(match, *args, **settings):
+    with pytest.raises(SurefootError, match=match):
+        run(*args, **settings)
+
+
+def test_loaders():
+    refused("loader is empty", loader=[])
+    refused("loader is empty", loader=iter([]))
+    refused("loader is a Tensor", loader=INPUTS)
+    refused("loader is a TensorDataset", loader=torch.utils.data.TensorDataset(INPUTS, LABELS))
+    refused("gave a dict as a batch", loader=[{"image": INPUTS}])
+    refused("gave a Tensor as a batch", loader=[INPUTS])
+    refused("gave 4 things as a batch", loader=[(INPUTS, LABELS, {}, {})])
+    refused("dtype torch.int64", loader=(LABELS[:, None], LABELS))
+    refused("expected a dict", loader=[(INPUTS, LABELS, LABELS)])
+
+
+def test_labels():
+    refused(r"expected class indices \(6,\)", loader=(INPUTS, LABELS[:5]))
+    refused("one-hot", loader=(INPUTS, nn.functional.one_hot(LABELS)))
+    refused("dtype torch.float32", loader=(INPUTS, LABELS.float()))
+    refused(r"span \[0, 3\].*in \[0, 2\]", loader=(INPUTS, torch.tensor([0, 1, 2, 3, 0, 1])))
+    refused(
+        "no sample is left to audit: of 6, 'model' gets 0 right", loader=(INPUTS, (LABELS + 1) % 3)
+    )
+
+
+def test_a_bad_sample_late_in_the_data_is_found_first():
+    bad = INPUTS.clone()
+    bad[5, 2] = torch.nan
+    loader = [(bad[i : i + 1], LABELS[i : i + 1]) for i in range(6)]
+    refused("1 NaN or infinite", loader=loader)
+    loader[-1] = (INPUTS[5:], torch.tensor([7]))
+    refused(r"span \[7, 7\]", loader=loader)
+    loader[-1] = (INPUTS[5:] + 1, LABELS[5:])
+    refused("leave bounds", loader=loader, attacks=[TOPK])
+
+
+def test_models():
+    refused("model is in training mode", network().train())
+    refused("'b' cannot be audited.*training mode", {"a": NET, "b": network().train()})
+    refused("is a function", lambda x: x)
+    refused("empty mapping", {})
+    refused("1 outputs|shape", nn.Linear(4, 1).eval())
+
+
+def test_explainers():
+    refused(r"explainers is Gradient\(.*\[Gradient\(\)\]", explainers=Gradient())
+    refused("explainers is empty", explainers={})
+    refused("the same recipe twice", explainers=[Gradient(), Gradient()])
+    refused("is a class", explainers={"a": Gradient})
+    refused("is called 3", explainers={3: Gradient()})
+    refused("'random map' is that of the control", explainers={"random map": Gradient()})
+    refused(
+        "explainer 'bad' cannot be used here.*shaped like the inputs",
+        explainers={"bad": lambda model, x, y: x[:, :2]},
+    )
+    refused("explainer 'bad' fails.*no good", explainers={"bad": fail})
+
+
+def fail(model, x, y):
+    raise RuntimeError("no good")
+
+
+def test_attacks():
+    refused(r"attacks is TopK\(", attacks=TOPK)
+    refused("the same recipe twice", attacks=[TOPK, TOPK])
+    refused("attacks predictions", attacks={"pgd": attack.PGD(Linf(0.1))})
+    refused("is <class .*TopK.>, expected one such as", attacks={"a": TopK})
+    refused("name 'clean'", attacks={"clean": TOPK})
+    refused("name 'random signs'", attacks={"random signs": TOPK})
+    refused("epsilon=-1", attacks={"a": TopK(Linf(-1.0), k=2)})
+    refused("has budget=0.1", attacks={"a": TopK(0.1, k=2)})
+    refused("attack 'a' on the explainer 'slow'.*k=1000", attacks={"a": TopK(Linf(0.1))})
+    refused("reduction='max_abs'", attacks={"a": TopK(Linf(0.1), k=2, reduction="max_abs")})
+    refused(
+        "attack 'a' on the explainer 'e'.*cannot be differentiated",
+        attacks={"a": TOPK},
+        explainers={"e": lambda model, x, y: x},
+    )
+    refused("gave a Tensor", attacks={"a": lambda model, x, y, e, extra: x})
+
+
+def test_metrics():
+    refused("there is no metric 'gin'; did you mean gini", metrics=["gin"])
+    refused("metrics holds nothing", metrics=[])
+    refused("'gini.*' twice", metrics=["gini", "gini"])
+    refused("3 is not a metric", metrics=[3])
+    refused("has no name", metrics=[lambda a: a[:, 0]])
+    refused("there are no attacks", metrics=["spearman", "kendall"])
+    refused("no masks are given", metrics=["pointing_game"])
+    refused("needs .'weather'.", metrics=[metric.Metric(len, ("weather",), (0, 1), True)])
+    refused("takes", metrics=[lambda one, two, three: one])
+    refused("metric 'ssim' cannot be used here", metrics=["ssim", "gini"], attacks=[TOPK])
+    refused("expected one number a sample", metrics={"m": lambda a: a.sum()})
+    refused("name its parameters", metrics=[torch.sum])
+    refused("metric 'm' fails.*KeyError", metrics={"m": lambda a: {}["a"]})
+    refused("layer", metrics=["relative_representation_stability"])
+
+
+def test_masks():
+    some = {"metrics": ["localisation_auc"]}
+    refused("batches hold no extra", masks="m", **some)
+    refused("masks has 3 rows, but the loader has sample number 5", masks=torch.ones(3, 4), **some)
+    refused("metric 'localisation_auc'.*shaped like h", masks=torch.ones(6, 5), **some)
+    refused("masks is a list", masks=[1], **some)
+
+
+@pytest.mark.parametrize("name", ["limit", "batch_size", "draws"])
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_numbers(name, value):
+    refused(f"{name}={value}", **{name: value})
+
+
+def test_unknown_reduction():
+    refused("reduction='median'", reduction="median")
+
+
+def test_folders(tmp_path):
+    out = tmp_path / "audit"
+    settings = {"explainers": {"gradient": Gradient()}}
+    run(out=out, **settings)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    refused("holds the results of an audit already", out=out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    run(out=out, overwrite=True, limit=2, **settings)
+    assert len(AuditResult.load(out)) == 2
+    (tmp_path / "file").write_text("")
+    refused("cannot make the folder", out=tmp_path / "file")
+    refused("cannot make the folder", out=tmp_path / "file" / "below")
+
+
+def test_a_folder_that_fills_up_is_left_as_it_was(tmp_path, monkeypatch):
+    out = tmp_path / "audit"
+    settings = {"explainers": {"gradient": Gradient()}}
+    run(out=out, **settings)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    written = []
+
+    def full(path, content):
+        written.append(path.name)
+        if path.name == "audit.json":
+            raise SurefootError("cannot write: disk full")
+        path.write_bytes(content)
+
+    monkeypatch.setattr(surefoot.auditing._store, "write_whole", full)
+    with pytest.raises(SurefootError, match="disk full"):
+        run(out=out, overwrite=True, limit=2, **settings)
+    assert "samples.csv" in written
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_files_of_different_runs_are_not_mixed(tmp_path):
+    run(out=tmp_path, explainers=[Gradient()])
+    samples = tmp_path / "samples.csv"
+    samples.write_text(samples.read_text().replace("gini", "giny"))
+    with pytest.raises(SurefootError, match="belongs to another run"):
+        AuditResult.load(tmp_path)
+    with pytest.raises(SurefootError, match="holds no result"):
+        AuditResult.load(tmp_path / "nothing")
+
+
+def test_names_in_comparisons():
+    result = run(explainers={"a": Gradient(), "b": explain.InputXGradient()}, attacks={"a": TOPK})
+    with pytest.raises(SurefootError, match=r"names of several.*by="):
+        result.compare("a", "a")
+    assert len(result.compare("a", "b", by="explainer"))
+    with pytest.raises(SurefootError, match="no 'c'"):
+        result.compare("b", "c")
+    with pytest.raises(SurefootError, match="not of one kind"):
+        result.compare("b", "clean")
+    with pytest.raises(SurefootError, match="by='metric'"):
+        result.compare("b", "a", by="metric")
+    with pytest.raises(SurefootError, match="no control to compare 'clean'"):
+        result.compare("clean")
+    with pytest.raises(SurefootError, match="confidence=95"):
+        result.summary(95)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    def none(module, extra):
+        raise MissingExtraError(f"{module} of surefoot[{extra}]")
+
+    monkeypatch.setattr(surefoot.errors, "optional", none)
+    refused(r"pandas of surefoot\[audit\]")
