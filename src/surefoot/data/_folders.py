@@ -81,7 +81,7 @@ def load_imagenet(split: str, root: Root = None, *, size: int = IMAGENET_SIZE) -
             "ask its makers for it, at image-net.org, and put each class's photographs in a folder"
         )
         raise missing("imagenet", root, [f"{wanted}/"], folders, [way])
-    read, classes = _listed(folder / wanted, size, 3)
+    read, classes = _listed(folder, size, 3)
     return Pictures(read, range(len(read.paths)), _english(classes), name=f"imagenet/{split}")
 
 

@@ -48,6 +48,8 @@ def load_hub(
         MissingExtraError: `datasets` is not installed.
     """
     found = _loaded(name, config, split, root)
+    for column in filter(None, (input, label)):
+        _check_column(found, column)
     target = label or _only(found, "ClassLabel", name, "label")
     classes = _classes(found, target)
     if input is None and (images := _columns(found, "Image")):
@@ -57,13 +59,13 @@ def load_hub(
         first = found[0][input]
         read = ReadRow(found, str(input), target, size or min(first.size), channels)
         return Pictures(read, range(len(found)), classes, name=source)
-    column = input or _only(found, "string", name, "input")
+    text = input or _only(found, "string", name, "input")
     training = found if split == "train" else _loaded(name, config, "train", root)
     return sentences(
-        list(found[column]),
+        list(found[text]),
         torch.tensor(list(found[target])),
         classes,
-        list(training[column]),
+        list(training[text]),
         length=length,
         min_count=min_count,
         name=source,
@@ -113,9 +115,12 @@ def _only(rows: Any, kind: str, name: str, setting: str) -> str:
     return found[0]
 
 
+def _check_column(rows: Any, column: str) -> None:
+    if column not in rows.features:
+        raise SurefootError(f"{column!r} is not among the columns {list(rows.features)}")
+
+
 def _classes(rows: Any, label: str) -> tuple[str, ...]:
-    if label not in rows.features:
-        raise SurefootError(f"label={label!r} is not among the columns {list(rows.features)}")
     names = getattr(rows.features[label], "names", None)
     if names:
         return tuple(names)

@@ -1,6 +1,7 @@
 """Where data sets lie, and what to say when they do not."""
 
 import os
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,7 +43,16 @@ def missing(
     head = f"{name} was not found: looked for {', '.join(wanted)} in {places}. To get it:"
     keep = f"- pass root=FOLDER, or set {VARIABLE}=FOLDER (now {base}), with the files inside"
     beside = [
-        f"- or read what is there: surefoot.data.load('arrays:{file.name}')"
+        f'- or read what is there: surefoot.data.load("arrays:{file.name}")'
         for file in sorted(base.glob(f"{name}*.npz"))
+        if _holds_samples(file)
     ]
     return SurefootError("\n".join([head, *(f"- {way}" for way in ways), keep, *beside]))
+
+
+def _holds_samples(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return bool({"x.npy", "x_train.npy"} & set(archive.namelist()))
+    except (OSError, zipfile.BadZipFile):
+        return False

@@ -141,11 +141,10 @@ def _numbers(rows: Sequence[Sequence[str]]) -> np.ndarray[tuple[int, int], np.dt
 def _one_hot(rows: Sequence[Sequence[str]], values: Sequence[Sequence[str]]) -> Tensor:
     """A column for each value of each column of text; a value of the test alone gives zeros."""
     columns = [
-        torch.tensor([row[column] == value for row in rows]).float()
+        np.array([[row[column]] for row in rows]) == np.array(known)
         for column, known in zip(_TEXT, values, strict=True)
-        for value in known
     ]
-    return torch.stack(columns, 1)
+    return torch.from_numpy(np.concatenate(columns, 1)).float()
 
 
 def _labelled(rows: Sequence[Sequence[str]], classes: tuple[str, ...]) -> Tensor:
