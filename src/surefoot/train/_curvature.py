@@ -60,5 +60,8 @@ def largest(jacobian: list[Tensor], p: Tensor) -> Tensor:
     scaled = W * root
     # W B = W diag(sqrt p) - (W p) sqrt(p)^T
     WB = scaled - (scaled * root).sum(2, keepdim=True) * root
-    values: Tensor = torch.linalg.eigvalsh(WB.transpose(1, 2) @ WB)
-    return values[:, -1]
+    gram = WB.transpose(1, 2) @ WB
+    # The solver raises on NaN; the objective should say which term has it.
+    bad = ~torch.isfinite(gram).all(2).all(1)
+    values: Tensor = torch.linalg.eigvalsh(gram.masked_fill(bad[:, None, None], 0))
+    return values[:, -1].masked_fill(bad, torch.nan)

@@ -1,0 +1,363 @@
+"""Laws that every objective keeps, over the registry."""
+
+import copy
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from surefoot import SurefootError, train
+from surefoot.explain import Explainer
+
+# Small efforts, and what makes each objective differ from natural training.
+CASES = {
+    "Natural": {},
+    "PGD": {"epsilon": 0.1, "steps": 2},
+    "FGSM": {"epsilon": 0.1},
+    "FreeAT": {"epsilon": 0.1},
+    "TRADES": {"epsilon": 0.1, "steps": 2, "step_size": 0.05},
+    "SCAAT": {"epsilon": 0.2, "steps": 2},
+    "SaliencyGuided": {},
+    "IGNorm": {"epsilon": 0.1, "steps": 2, "points": 3, "attack_points": 2},
+    "IGSumNorm": {"epsilon": 0.1, "steps": 2, "points": 3, "attack_points": 2, "weight": 1.0},
+    "AttributionalRegularizers": {
+        "epsilon": 0.1,
+        "steps": 2,
+        "points": 3,
+        "attack_points": 2,
+        "temperature": 0.01,
+    },
+    "InputGradientAlignment": {"epsilon": 0.1, "steps": 2, "step_size": 0.05},
+    "IGR": {"robust": train.PGD(0.1, steps=2), "points": 3},
+    "LocalGradientAlignment": {"epsilon": 0.1, "l2_weight": 0.1},
+    "R2ET": {},
+    "SmoothedCurvature": {"scale": 3.0},
+    "InputGradientRegularization": {},
+    "JacobianRegularization": {"weight": 0.1, "projections": 2},
+    "RightForRightReasons": {"weight": 0.1},
+}
+
+each_objective = pytest.mark.parametrize(
+    "objective", [train.get(name, **options) for name, options in CASES.items()], ids=list(CASES)
+)
+
+
+def test_every_objective_is_tested() -> None:
+    assert set(CASES) == set(train.names())
+
+
+def curved_net(*, norm: bool = False) -> nn.Module:
+    """(N, 2, 4, 4) to three classes, float64, with kinks and with curvature."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return nn.Sequential(
+            nn.Conv2d(2, 3, 3, padding=1),
+            nn.BatchNorm2d(3) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(48, 5),
+            nn.Tanh(),
+            nn.Linear(5, 3),
+        ).double()
+
+
+def batch(samples: int = 4) -> tuple[Tensor, Tensor]:
+    source = torch.Generator().manual_seed(1)
+    x = torch.rand(samples, 2, 4, 4, generator=source, dtype=torch.float64)
+    return x, torch.arange(samples) % 3
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def total(objective: train.Objective, model: nn.Module, seed: int = 0) -> Tensor:
+    return objective(model, *batch(), generator=seeded(seed)).total
+
+
+@each_objective
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_gradient_is_that_of_finite_differences(objective: train.Objective, training: bool) -> None:
+    """Attacks and rankings are the same on both sides: they change in jumps, if at all."""
+    model = curved_net(norm=True).train(training)
+    weights = list(model.parameters())
+
+    def value(step: float, way: list[Tensor]) -> float:
+        moved = copy.deepcopy(model)
+        with torch.no_grad():
+            for weight, direction in zip(moved.parameters(), way, strict=True):
+                weight.add_(step * direction)
+        return total(objective, moved).item()
+
+    slope = torch.autograd.grad(
+        total(objective, copy_of := copy.deepcopy(model)), list(copy_of.parameters())
+    )
+    for seed in range(2):
+        source = seeded(seed)
+        way = [torch.randn(w.shape, generator=source, dtype=w.dtype) for w in weights]
+        h = 1e-6
+        expected = (value(h, way) - value(-h, way)) / (2 * h)
+        found = sum(float((g * d).sum()) for g, d in zip(slope, way, strict=True))
+        assert found == pytest.approx(expected, rel=2e-6, abs=1e-8)
+
+
+@each_objective
+def test_terms_and_weights_make_the_total(objective: train.Objective) -> None:
+    model = curved_net().eval()
+    loss = objective(model, *batch(), generator=seeded())
+    parts = objective.evaluate(train.Batch(model, *batch(), {}, seeded())).terms
+    assert not any(value.requires_grad for value in loss.terms.values())
+    assert loss.total.shape == ()
+    assert loss.total.requires_grad
+    expected = sum(parts[name][0] * value for name, value in loss.terms.items())
+    torch.testing.assert_close(loss.total.detach(), expected, rtol=1e-12, atol=0)
+    assert all(value.shape == () for value in loss.terms.values())
+    assert all(value != 0 for value in loss.terms.values())
+
+
+@each_objective
+def test_model_is_left_as_it_was(objective: train.Objective) -> None:
+    model = curved_net(norm=True).train()
+    model[0].eval()
+    model[4].weight.requires_grad_(False)
+    model[6].weight.grad = torch.ones_like(model[6].weight)
+    calls = []
+    model[2].register_forward_hook(lambda *_: calls.append(1))
+    flags = [module.training for module in model.modules()]
+    weights = [weight.detach().clone() for weight in model.parameters()]
+    objective(model, *batch(), generator=seeded())
+    assert [module.training for module in model.modules()] == flags
+    for weight, before in zip(model.parameters(), weights, strict=True):
+        assert torch.equal(weight, before)
+    assert [w.grad is None for w in model.parameters()] == [
+        w is not model[6].weight for w in model.parameters()
+    ]
+    assert (model[6].weight.grad == 1).all()
+    assert not model[4].weight.requires_grad
+    assert len(model[2]._forward_hooks) == 1
+    assert calls
+
+
+@each_objective
+def test_buffers_are_left_alone_in_evaluation_mode(objective: train.Objective) -> None:
+    model = curved_net(norm=True).eval()
+    before = copy.deepcopy(model.state_dict())
+    objective(model, *batch(), generator=seeded())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@each_objective
+def test_inner_passes_do_not_touch_batch_statistics(objective: train.Objective) -> None:
+    """`num_batches_tracked` counts the passes in training mode: those of the outer loss."""
+    model = curved_net(norm=True).train()
+    objective(model, *batch(), generator=seeded())
+    outer = objective.passes().parameters + _outer_second(objective)
+    assert int(model[1].num_batches_tracked) == outer
+
+
+def _outer_second(objective: train.Objective) -> int:
+    """Forward passes with a graph to the parameters; a path's points go through at once."""
+    paths = {"IGNorm": 1, "IGSumNorm": 1, "AttributionalRegularizers": 3, "IGR": 2}
+    single = {"InputGradientAlignment": 2, "LocalGradientAlignment": 2, "R2ET": 2}
+    single |= {"SmoothedCurvature": 1, "InputGradientRegularization": 1}
+    single |= {"JacobianRegularization": 1, "RightForRightReasons": 1}
+    return {**paths, **single}.get(type(objective).__name__, 0)
+
+
+@each_objective
+def test_passes_are_counted(objective: train.Objective) -> None:
+    model = curved_net().eval()
+    rows = []
+    model.register_forward_hook(lambda module, given, logits: rows.append(len(logits)))
+    objective(model, *batch(), generator=seeded())
+    assert sum(rows) == len(batch()[0]) * objective.passes().evaluations
+
+
+@each_objective
+def test_same_seed_same_loss_and_global_state_untouched(objective: train.Objective) -> None:
+    model = curved_net().eval()
+    before = torch.get_rng_state()
+    first, again, other = (total(objective, model, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first, again)
+    assert torch.equal(first, other) == (type(objective).__name__ in _WITHOUT_CHANCE)
+
+
+_WITHOUT_CHANCE = {
+    "Natural",
+    "FGSM",
+    "FreeAT",
+    "R2ET",
+    "SmoothedCurvature",
+    "InputGradientRegularization",
+    "RightForRightReasons",
+}
+
+
+@each_objective
+def test_without_a_generator_the_default_one_is_used(objective: train.Objective) -> None:
+    model = curved_net().eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        alone = objective(model, *batch()).total
+    torch.testing.assert_close(alone, total(objective, model, 7))
+
+
+@each_objective
+def test_total_is_the_mean_over_samples(objective: train.Objective) -> None:
+    """In evaluation mode samples are independent; what is drawn is drawn for each."""
+    if type(objective).__name__ not in _WITHOUT_CHANCE:
+        pytest.skip("draws differ between batches")
+    model = curved_net().eval()
+    x, y = batch()
+    each = [objective(model, x[i : i + 1], y[i : i + 1]).total for i in range(len(x))]
+    torch.testing.assert_close(objective(model, x, y).total, torch.stack(each).mean())
+
+
+@each_objective
+def test_usable_in_a_bare_loop(objective: train.Objective) -> None:
+    model = curved_net(norm=True).train()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
+    source, state, before = seeded(), None, train.Natural()(model, *batch()).total.item()
+    for step in range(12):
+        loss = objective(model, *batch(), generator=source, progress=step / 12, state=state)
+        optimiser.zero_grad()
+        loss.total.backward()
+        optimiser.step()
+        state = loss.state
+    assert train.Natural()(model, *batch()).total.item() < before - 0.02
+
+
+@each_objective
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_value_without_a_graph_where_gradients_are_off(
+    objective: train.Objective, context: Callable[[], object]
+) -> None:
+    model = curved_net().eval()
+    expected = total(objective, model)
+    with context():
+        found = objective(model, *batch(), generator=seeded())
+    assert not found.total.requires_grad
+    torch.testing.assert_close(found.total, expected.detach(), rtol=1e-12, atol=0)
+
+
+@each_objective
+def test_extra_inputs_reach_the_model(objective: train.Objective) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = curved_net()
+
+        def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+            return self.net(x * scale[:, None, None, None])
+
+    model, ones = Scaled().eval(), torch.ones(4, dtype=torch.float64)
+    x, y = batch()
+    same = objective(model, x, y, extra={"scale": ones}, generator=seeded()).total
+    torch.testing.assert_close(same, total(objective, model.net), rtol=1e-12, atol=0)
+    other = objective(model, x, y, extra={"scale": 0.5 * ones}, generator=seeded()).total
+    assert not torch.equal(same, other)
+
+
+@each_objective
+def test_records_and_tokens_work(objective: train.Objective) -> None:
+    for shape in ((32,), (8, 4), (2, 2, 2, 4)):
+        x, y = batch()
+        model = nn.Sequential(nn.Flatten(), nn.Linear(32, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+        loss = objective(model, x.view(4, *shape), y, generator=seeded())
+        loss.total.backward()
+        assert all(torch.isfinite(weight.grad).all() for weight in model.parameters())
+
+
+@each_objective
+def test_one_label_for_all(objective: train.Objective) -> None:
+    model, (x, _) = curved_net().eval(), batch()
+    one, many = (
+        objective(model, x, y, generator=seeded()).total for y in (1, torch.ones(4).long())
+    )
+    assert torch.equal(one, many)
+
+
+@each_objective
+def test_bad_input_raises(objective: train.Objective) -> None:
+    model, (x, y) = curved_net().eval(), batch()
+    for labels in (y + 1, y - 1):
+        with pytest.raises(SurefootError, match=r"expected class indices in \[0, 2\]"):
+            objective(model, x, labels)
+    with pytest.raises(SurefootError, match="labels has dtype torch"):
+        objective(model, x, y.float())
+    with pytest.raises(SurefootError, match="labels has shape"):
+        objective(model, x, y[:2])
+    with pytest.raises(SurefootError, match="expected floating point"):
+        objective(model, (x * 255).to(torch.uint8), y)
+    with pytest.raises(SurefootError, match="NaN or infinite"):
+        objective(model, x / 0, y)
+    with pytest.raises(SurefootError, match="progress=2"):
+        objective(model, x, y, progress=2)
+    with pytest.raises(SurefootError, match=r"expected a torch\.nn\.Module"):
+        objective(torch.nn.functional.relu, x, y)
+    with pytest.raises(SurefootError, match=r"extra\['mask'\] is \(1,\)"):
+        objective(model, x, y, extra={"mask": torch.ones(1)})
+
+
+@each_objective
+def test_inputs_outside_the_bounds_raise(objective: train.Objective) -> None:
+    model, (x, y) = curved_net().eval(), batch()
+    inner = getattr(objective, "robust", objective)
+    if not hasattr(inner, "bounds"):
+        assert torch.isfinite(objective(model, 3 * x, y).total)
+        return
+    with pytest.raises(SurefootError, match="leave bounds"):
+        objective(model, 3 * x, y)
+    wide = replace(inner, bounds=(torch.zeros(2, 1, 1), 3))
+    objective = wide if inner is objective else replace(objective, robust=wide)
+    assert torch.isfinite(objective(model, 3 * x, y).total)
+
+
+@each_objective
+def test_a_term_that_is_not_finite_is_named(objective: train.Objective) -> None:
+    model = curved_net().eval()
+    nn.init.constant_(model[6].bias, torch.nan)
+    with pytest.raises(train.NonFiniteLossError, match=r"=nan") as caught:
+        objective(model, *batch(), generator=seeded())
+    assert set(caught.value.terms) >= {re.search(r"(\w+)=nan", str(caught.value))[1]}
+
+
+@each_objective
+def test_recipe(objective: train.Objective) -> None:
+    assert replace(objective) == objective
+    assert hash(replace(objective)) == hash(objective)
+    assert repr(objective).startswith(type(objective).__name__)
+    with pytest.raises(SurefootError, match="has no setting 'epsilom'"):
+        train.get(type(objective).__name__, epsilom=1)
+    assert not isinstance(objective, Explainer)
+
+
+@each_objective
+def test_influence_is_the_norm_of_each_terms_gradient(objective: train.Objective) -> None:
+    model = curved_net().eval()
+    pulls = train.influence(objective, model, *batch(), generator=seeded())
+    parts = objective.evaluate(train.Batch(model, *batch(), {}, seeded())).terms
+    assert list(pulls) == list(parts)
+    for name, (weight, value) in parts.items():
+        slopes = torch.autograd.grad(
+            value, list(model.parameters()), retain_graph=True, materialize_grads=True
+        )
+        square = sum(slope.square().sum() for slope in slopes)
+        assert pulls[name] == pytest.approx(weight * square.sqrt().item(), rel=1e-12)
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_unknown_names_suggest_close_ones() -> None:
+    with pytest.raises(SurefootError, match="did you mean TRADES"):
+        train.get("TRADE")
+
+
+def test_units_times_counts() -> None:
+    passes = 2 * train.Passes(input_gradient=3, second_parameters=1) + train.Passes(forward=-1)
+    assert passes.evaluations == 7
+    units = {"forward": 1.0, "input_gradient": 3.0, "second_parameters": 10.0}
+    assert passes.seconds(units) == 6 * 3 + 2 * 10 - 1
