@@ -58,7 +58,7 @@ def test_a_run_is_the_librarys_attack_of_each_photograph(here, model, capsys):
     assert first.startswith("photo.png")
     assert second.startswith("other.png")
     assert f"{wanted.scores['topk_intersection'][1]:.1%}".replace("%", " %") in second
-    assert signs.split()[:3] == ["3", "random", "signs"]
+    assert signs.strip().startswith("mean of 3 random signs")
     with image.open("attack.png") as picture:
         assert picture.width > 1.3 * picture.height
 

@@ -1,8 +1,10 @@
 import errno
 import io
+import itertools
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from surefoot import SurefootError, explain, report
+from surefoot import SurefootError, attack, explain, report
 from surefoot.explain import Decoy, Explanation, Gradient, IntegratedGradients, SmoothGrad
 from surefoot.explain._explanation import join
 from surefoot.files import write_whole
@@ -165,6 +167,113 @@ def test_repr_is_short(net):
     )
     assert len(repr(result)) < 200
     assert "tensor" not in repr(result)
+
+
+# Attacks
+
+
+@pytest.fixture
+def attacked(net):
+    result = attack.TopK(attack.Linf(4 / 255, steps=3), k=20)(net, PIXELS, None, Gradient())
+    signs = attack.RandomSign(attack.Linf(4 / 255), k=20)(net, PIXELS, None, Gradient())
+    clean, moved = (net(each).detach().softmax(1) for each in (result.originals, result.inputs))
+    return report.Attacked(result, clean, moved, signs.scores, names=["a.png", "b.png", "c.png"])
+
+
+def test_an_attack_shows_inputs_difference_and_both_maps(attacked):
+    figure = report.attack_picture(attacked, percentile=90)
+    rows = panels(figure)
+    assert len(rows) == 15
+    result = attacked.result
+    heats = [explain.heatmap(maps, 90) for maps in (result.before, result.after)]
+    for row in range(3):
+        original, perturbed, difference, before, after = map(shown, rows[5 * row : 5 * row + 5])
+        assert np.array_equal(original, PIXELS[row].permute(1, 2, 0))
+        assert np.array_equal(perturbed, result.inputs[row].permute(1, 2, 0))
+        change = (perturbed.astype(float) - original) * 16  # 4/255 fits 31 times into a half
+        np.testing.assert_allclose(difference, 0.5 + change, atol=1e-6)
+        assert np.array_equal(before, heats[0][row])
+        assert np.array_equal(after, heats[1][row])
+    written = texts(figure)
+    assert {"original", "perturbed", "difference ×16, at most 4/255"} <= set(written)  # noqa: RUF001
+    assert {"Gradient, before", "Gradient, after", "top 20 left", "TopK"} <= set(written)
+    assert any(text.startswith("TopK(Linf(4/255, steps=3), k=20) on Gradient(") for text in written)
+    for scores in (result.scores, attacked.control):
+        for row in range(3):
+            assert f"{scores['kendall'][row]:.3f}" in written
+            assert f"{scores['mass_centre_shift'][row]:.1f} px" in written
+
+
+def test_every_text_of_an_attack_is_inside_the_figure_and_beside_the_others(attacked):
+    named = replace(attacked, labels=["a wide-mouthed Wommelsdorf wombat of Wagga Wagga"] * 5)
+    figure = report.attack_picture(named)
+    figure.draw_without_rendering()
+    wide, high = figure.get_size_inches() * figure.dpi
+    for axis in panels(figure):
+        for text in axis.texts:
+            box = text.get_window_extent()
+            assert 0 <= box.x0 < box.x1 <= wide
+            assert 0 <= box.y0 < box.y1 <= high
+    first, second = panels(figure)[:2]
+    assert first.texts[0].get_window_extent().x1 < second.get_window_extent().x0
+    bands = [axis for axis in figure.axes if len(axis.texts) > 10]
+    assert len(bands) == 3
+    for band in bands:
+        boxes = sorted(
+            (round(box.y0), box.x0, box.x1)
+            for box in (text.get_window_extent() for text in band.texts)
+        )
+        for one, other in itertools.pairwise(boxes):
+            assert one[0] != other[0] or one[2] < other[1]
+        assert min(box[0] for box in boxes) >= 0
+
+
+def test_a_lost_prediction_is_said(attacked):
+    result = replace(
+        attacked.result,
+        inputs=attacked.result.originals,
+        label_kept=torch.tensor([True, False, True]),
+    )
+    changed = replace(attacked, result=result)
+    written = texts(report.attack_picture(changed))
+    assert written.count("none kept the prediction") == 1
+    assert "TopK: none found" in written
+    assert "difference: none" in written
+    lines = report.attack_table(changed)
+    assert [line for line in lines if "no iterate kept it" in line] == [lines[3]]
+
+
+def test_the_table_is_aligned(attacked):
+    lines = report.attack_table(attacked)
+    assert len(lines) == 7
+    ends = {line.index("px") for line in lines[1:]}
+    assert len(ends) == 1
+    alone = report.attack_table(replace(attacked, control={}))
+    assert len(alone) == 4
+
+
+def test_joined_attacks_are_the_batch(net, attacked):
+    parts = [
+        report.Attacked(
+            attacked.result[row],
+            attacked.clean[[row]],
+            attacked.moved[[row]],
+            {name: value[[row]] for name, value in attacked.control.items()},
+        )
+        for row in range(3)
+    ]
+    joined = replace(report.join(parts), names=attacked.names)
+    assert report.attack_table(joined) == report.attack_table(attacked)
+    assert torch.equal(joined.result.after, attacked.result.after)
+
+
+def test_attacks_on_records_cannot_be_drawn():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
+    result = attack.TopK(attack.Linf(0.1, steps=1), k=2)(model, torch.rand(2, 6), None, Gradient())
+    one = torch.ones(2, 3) / 3
+    with pytest.raises(SurefootError, match=r"cannot draw an attack on inputs of shape \(2, 6\)"):
+        report.attack_picture(report.Attacked(result, one, one))
 
 
 # Saving

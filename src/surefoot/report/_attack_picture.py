@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 5
 _LINE = 0.17  # inches
-_LABELS, _SCORE = 0.2, 0.115  # shares of a row's width: before its scores, and of each
+_LABELS, _SCORE = 0.2015, 0.115  # shares of a row's width: before its scores, and of each
 
 
 def attack_picture(attacked: Attacked, *, percentile: float = 95) -> "Figure":
@@ -122,7 +122,8 @@ def _title(most: float, factor: int) -> str:
 def _say(axes: Any, attacked: Attacked, row: int) -> None:
     before, after = attacked.predictions(row)
     say_below(axes[0], before, bold=True)
-    say_below(axes[1], after if attacked.kept(row) else "none kept the prediction", bold=True)
+    kept = f"{after}, kept" if attacked.kept(row) else "none kept the prediction"
+    say_below(axes[1], kept, bold=True)
     say_below(axes[3], f"for {attacked.explained(row)}")
 
 

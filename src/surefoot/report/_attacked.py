@@ -19,6 +19,7 @@ _HEADS = {
     "region_mass": "in region",
     "distance": "distance",
 }
+_WIDTH = 22  # characters of a class, which must fit under a picture
 _SHARES = ("topk_intersection", "region_mass")
 
 
@@ -53,7 +54,7 @@ class Attacked:
         """The predicted class and its probability, before and after."""
         label = int(self.clean[row].argmax())
         before, after = (percent(float(each[row, label])) for each in (self.clean, self.moved))
-        name = class_name(label, self.labels)
+        name = class_name(label, self.labels, _WIDTH)
         return f"{name}, {before}", f"{name}, {after}"
 
     def kept(self, row: int) -> bool:
@@ -76,7 +77,7 @@ class Attacked:
         kind = type(self.result.attack).__name__
         lines = [(kind if self.kept(row) else f"{kind}: none found", self.result.scores)]
         if self.control:
-            many = f"{self.draws} random signs" if self.draws > 1 else "random signs"
+            many = f"mean of {self.draws} random signs" if self.draws > 1 else "random signs"
             lines.append((many, self.control))
         return [
             (who, [_shown(name, scores, row) for name in self.result.scores])

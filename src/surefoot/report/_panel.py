@@ -45,15 +45,15 @@ class Panel:
         return short_name(getattr(explainer, "base", None)), short_name(explainer)
 
 
-def class_name(target: int, labels: Sequence[str] | None) -> str:
-    """A class as it is shown.
+def class_name(target: int, labels: Sequence[str] | None, width: int = 30) -> str:
+    """A class as it is shown, cut to some number of characters.
 
     >>> class_name(1, ["cat", "dog"]), class_name(1, None)
     ('dog', 'class 1')
     """
     named = labels is not None and target < len(labels)
     label = labels[target] if named and labels is not None else f"class {target}"
-    return shorten(label, 30, placeholder=" …")
+    return shorten(label, width, placeholder=" …")
 
 
 def sample_name(names: Sequence[str] | None, row: int) -> str:
