@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import surefoot
-from surefoot import AuditResult, attack, explain, metric
-from surefoot.attack import L2, Linf, RandomSign, TopK
+from surefoot import AuditResult, explain, metric
+from surefoot.attack import L2, Linf, MassCenter, RandomSign, TopK
 
 pytest.importorskip("pandas")
 
@@ -238,7 +238,7 @@ def test_several_budgets_become_several_attacks_with_a_floor_each():
 
 
 def test_attacks_of_one_budget_share_their_floor():
-    attacks = [TOPK, attack.MassCenter(replace(BUDGET, steps=2, restarts=2))]
+    attacks = [TOPK, MassCenter(replace(BUDGET, steps=2, restarts=2))]
     result = run(attacks=attacks, metrics=["spearman"], draws=1)
     assert set(result.settings["floors"].values()) == {"random signs"}
     assert set(result.settings["floors"]) == {repr(one) for one in attacks}
@@ -303,12 +303,18 @@ def test_a_metric_may_come_twice_under_names():
 
 
 def test_k_that_does_not_fit_becomes_a_tenth_of_the_map_and_is_written_down():
-    result = run(metrics=["topk_intersection"])
+    result = run(metrics=["topk_intersection"], attacks=[replace(TOPK, k=5), TOPK])
     assert result.settings["metrics"]["topk_intersection"]["metric"] == "topk_intersection(k=6)"
     r = TOPK(NET, INPUTS[RIGHT], LABELS[RIGHT], explain.Gradient())
     before, after = explain.reduce(r.before), explain.reduce(r.after)
     overlap = metric.topk_intersection(before, after, k=6)
-    same(values(result, "gradient", "topk", "topk_intersection"), overlap)
+    same(values(result, "gradient", repr(TOPK), "topk_intersection"), overlap)
+
+
+def test_k_that_is_not_given_is_that_of_the_attacks():
+    result = run(metrics=["topk_intersection"], attacks={"topk": TOPK, "mass": MassCenter(BUDGET)})
+    r = TOPK(NET, INPUTS[RIGHT], LABELS[RIGHT], explain.Gradient())
+    same(values(result, "gradient", "topk", "topk_intersection"), r.scores["topk_intersection"])
 
 
 def test_masks_come_from_the_loader_or_beside_it():

@@ -75,6 +75,12 @@ def test_intervals_are_scipys_and_depend_on_the_seed_alone():
     assert interval(values, seed=6) != found
 
 
+def test_many_samples_take_the_percentile_interval():
+    values = np.random.default_rng(2).exponential(size=2001)
+    assert interval(values)[1:] == statistics._bootstrap(values, 0.95, 500, 0, "percentile")
+    assert interval(values[:2000])[1:] == statistics._bootstrap(values[:2000], 0.95, 500, 0, "BCa")
+
+
 def test_p_is_that_of_the_signed_rank_test():
     # Six positive differences without ties: 2 of the 64 signs are as extreme.
     assert statistics.paired_p(np.arange(1.0, 7)) == pytest.approx(2 / 64)

@@ -60,8 +60,9 @@ def audit(
     Metrics of one map are taken on the clean input and on each attacked one; those that compare
     two, from clean to attacked; those of an explainer on the clean input only. Beside
     `sensitivity` stands "map_norm", the map's length, because a shrinking map lowers SS by itself.
-    A k that is not given is the metric's own, or a tenth of the map where that is smaller. A
-    sample for which an attack found nothing that keeps the prediction counts as unchanged.
+    A k that is not given is that of the attacks, if they have one in common, for metrics that
+    compare maps; else the metric's own, or a tenth of the map where that is smaller. A sample for
+    which an attack found nothing that keeps the prediction counts as unchanged.
 
     The controls, which stand in the tables under their names: "random signs" of each attack's
     budget, averaged over draws, the floor that an attack must beat; and the explainer "random

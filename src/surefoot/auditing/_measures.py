@@ -15,6 +15,7 @@ from surefoot.errors import SurefootError
 from surefoot.explain._maps import Reduction
 from surefoot.explain._recipe import show
 from surefoot.metric import Metric
+from surefoot.metric._inputs import Count
 from surefoot.metric._registry import PAIR
 
 Words = dict[str, Any]
@@ -72,15 +73,20 @@ class Measure:
         signed = {"attributions", "explainer"} & set(self.needs)
         return "attributions" if signed else "reduced"
 
-    def fit(self, entries: int) -> "Measure":
-        """The same, with k a tenth of the map where the metric's own default is more than it."""
-        default = parameters(self.metric.function).get("k")
-        if default is None or "k" in self.metric.options:
+    def fit(self, entries: int, k: Count | None) -> "Measure":
+        """The same with a k, if it takes one and none is given.
+
+        It is the attacks' `k` if it compares two maps; else a tenth of the map where its own
+        default is more than there is.
+        """
+        own = parameters(self.metric.function).get("k")
+        if own is None or "k" in self.metric.options:
             return self
-        if not isinstance(default.default, int) or default.default <= entries:
-            return self
-        options = {**self.metric.options, "k": max(1, entries // 10)}
-        return replace(self, metric=replace(self.metric, options=options))
+        if k is None or self.needs != PAIR:
+            if not isinstance(own.default, int) or own.default <= entries:
+                return self
+            k = max(1, entries // 10)
+        return replace(self, metric=replace(self.metric, options={**self.metric.options, "k": k}))
 
     def facts(self) -> dict[str, Any]:
         """What the tables must know of it, as JSON has it: None where there is no number."""

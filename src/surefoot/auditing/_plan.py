@@ -18,6 +18,7 @@ from surefoot.explain import Explainer
 from surefoot.explain._base import as_explainer
 from surefoot.explain._maps import Reduction
 from surefoot.explain._recipe import show
+from surefoot.metric._inputs import Count
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Plan:
     ) -> Unit:
         control = isinstance(explainer[1], RandomMap) or (trial is not None and trial.is_control)
         return Unit(model, explainer, trial, self.measures, self.reduction, control)
+
+    def k(self) -> Count | None:
+        """The k that all attacks which name one have in common."""
+        attacks = [trial.draws[0] for trial in self.trials if not trial.is_control]
+        named = {k for one in attacks if (k := getattr(one, "k", None)) is not None}
+        return named.pop() if len(named) == 1 else None
 
     def bounds(self) -> list[checks.Bounds]:
         """The boxes that the attacks work in."""

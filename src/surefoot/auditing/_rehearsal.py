@@ -48,7 +48,7 @@ def _maps(unit: Unit, one: Batch) -> Tensor:
 def _fitted(plan: Plan, maps: Tensor) -> Sequence[Measure]:
     with blame(f"reduction={plan.reduction!r}"):
         entries = words(maps, plan.reduction)["a"][0].numel()
-    return [measure.fit(entries) for measure in plan.measures]
+    return [measure.fit(entries, plan.k()) for measure in plan.measures]
 
 
 def _try_measures(measures: Sequence[Measure], unit: Unit, one: Batch, maps: Tensor) -> None:

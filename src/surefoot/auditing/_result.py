@@ -50,11 +50,12 @@ class AuditResult:
         """The mean over samples of every score, one row a model, explainer, attack and metric.
 
         Columns beside the names: `mean`; `low` and `high`, the ends of its bootstrap interval over
-        samples (BCa of scipy.stats.bootstrap; percentile where that is not defined; the value
-        itself where all are equal; NaN for a single sample); `n`, samples counted, and `dropped`,
-        those whose value is NaN; `label_kept`, share of samples; `floor`, the mean under random
-        signs of the same budget; `ceiling`, the score of two identical maps, for metrics that
-        compare two; `higher_is_better`, None where there is no direction; `control`.
+        samples (BCa of scipy.stats.bootstrap; percentile where that is not defined and beyond 2000
+        samples; the value itself where all are equal; NaN for a single sample); `n`, samples
+        counted, and `dropped`, those whose value is NaN; `label_kept`, share of samples; `floor`,
+        the mean under random signs of the same budget; `ceiling`, the score of two identical maps,
+        for metrics that compare two; `higher_is_better`, None where there is no direction;
+        `control`.
 
         Args:
             confidence: of the intervals, in (0, 1).
