@@ -59,7 +59,7 @@ def fit(
     In several processes each takes an equal share of every batch, and gradients are averaged over
     them. An objective without random draws then gives the weights of one process, but for
     rounding; random draws differ between processes. Batch norm sees one process's share of a batch
-    at a time, as with gradient accumulation, and goes on with the first process's statistics.
+    at a time, as with gradient accumulation; its running statistics are averaged over them.
 
     Args:
         model: module from inputs (N, ...) to logits (N, K); it comes back in evaluation mode.

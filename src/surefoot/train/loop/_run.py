@@ -60,9 +60,21 @@ class Run:
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
+        self._share_statistics()
         if self.average is not None:
             self.average.update_parameters(self.model)
         return terms
+
+    def _share_statistics(self) -> None:
+        """Give all processes the mean of their running statistics, such as batch norm's."""
+        buffers = [b for b in self.model.buffers() if b.is_floating_point()]
+        if self.fabric.world_size == 1 or not buffers:
+            return
+        joined = torch.cat([buffer.flatten() for buffer in buffers])
+        sizes = [buffer.numel() for buffer in buffers]
+        parts = torch.split(reduced(joined, self.fabric, "mean"), sizes)
+        for buffer, part in zip(buffers, parts, strict=True):
+            buffer.copy_(part.view_as(buffer))
 
     def _backward(self, piece: Minibatch, place: int, number: int) -> Loss:
         """The loss of a piece, its gradient added to what there is."""

@@ -28,7 +28,7 @@ class Step(nn.Module):
         kind = next(self.parameters()).device.type
         if not torch.is_autocast_enabled(kind):
             return compute()
-        # Without the cache: a cast weight cached under torch.no_grad() has lost its gradient.
+        # Without the cache, which in some versions of PyTorch keeps weights cast under no_grad().
         with torch.autocast(kind, enabled=False, cache_enabled=False):
             return compute()
 
