@@ -5,15 +5,15 @@ import pickle
 import struct
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from surefoot import data
+from surefoot import data, models
 from surefoot.data import _digits
-from surefoot.data._pictures import Pictures
 from surefoot.data._splits import hold_out, in_fold
 from surefoot.errors import MissingExtraError, SurefootError
 
@@ -668,5 +668,31 @@ def test_no_augmentation_is_the_identity():
     assert torch.equal(data.CropAndFlip(padding=0, flip=False)(images), images)
 
 
-def test_pictures_are_public():
-    assert data.Pictures is Pictures
+def test_augmented_samples_are_augmented_by_number_alone():
+    given = samples().augmented(data.CropAndFlip(padding=1))
+    for numbers in (2, torch.tensor([4, 1])):
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            found, _ = given[numbers]
+            torch.manual_seed(3)
+            single = isinstance(numbers, int)
+            batch = given.inputs[[numbers] if single else numbers]
+            expected = data.CropAndFlip(padding=1)(batch)
+        assert torch.equal(found, expected[0] if single else expected)
+    assert torch.equal(given.augmented(None)[2][0], given.inputs[2])
+    assert torch.equal(given.take([1]).inputs, given.inputs[[1]])
+
+
+def test_augmented_pictures(tmp_path):
+    write_pictures(tmp_path / "train", {"a": 2})
+    dark = data.load(f"folder:{tmp_path}").augmented(lambda images: images * 0)
+    assert not dark[1][0].any()
+    assert not dark[[0, 1]][0].any()
+    assert dark.samples().inputs.any()
+    assert not dark.samples()[0][0].any()
+
+
+def test_the_documentation_has_every_name():
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    for name in (*data.names(), *models.names()):
+        assert f"`{name}`" in text

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from surefoot.data._samples import Numbers, Samples
+from surefoot.data._samples import Augment, Numbers, Samples, apply
 
 Read = Callable[[int], tuple[Tensor, int]]
 
@@ -25,6 +25,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         classes: names, in the order of the logits.
         bounds: the box that the images live in.
         name: where they come from, such as "imagenet/test".
+        augment: what becomes of images that are taken by number, see `augmented`.
     """
 
     read: Read
@@ -32,6 +33,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
     classes: tuple[str, ...]
     bounds: tuple[float, float] = (0.0, 1.0)
     name: str = ""
+    augment: Augment | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -41,19 +43,24 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         chosen = torch.arange(len(self))[index]
         if chosen.ndim == 0:
             pixels, label = self.read(self.numbers[int(chosen)])
-            return pixels.float() / 255, label
+            return apply(self.augment, pixels.float() / 255, one=True), label
         pixels, labels = self._several(chosen)
-        return pixels.float() / 255, labels  # type: ignore[return-value]
+        images = apply(self.augment, pixels.float() / 255, one=False)
+        return images, labels  # type: ignore[return-value]
 
     def take(self, numbers: Numbers) -> "Pictures":
         """The pictures of those numbers, as a data set."""
         kept = torch.arange(len(self))[numbers].tolist()
         return replace(self, numbers=[self.numbers[number] for number in kept])
 
+    def augmented(self, augment: Augment | None) -> "Pictures":
+        """The same, with `augment` (such as `CropAndFlip()`) on whatever is taken by number."""
+        return replace(self, augment=augment)
+
     def samples(self) -> Samples:
         """All of them in memory, in bytes."""
         pixels, labels = self._several(torch.arange(len(self)))
-        return Samples(pixels, labels, self.classes, self.bounds, self.name)
+        return Samples(pixels, labels, self.classes, self.bounds, self.name, self.augment)
 
     def _several(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         read = (self.read(self.numbers[number]) for number in chosen.tolist())

@@ -1,6 +1,6 @@
 """A data set held as two tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from surefoot.errors import SurefootError
 
 Numbers = slice | Sequence[int] | Tensor
+Augment = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Samples(Dataset[tuple[Tensor, int]]):
         classes: their names, in the order of the logits.
         bounds: the box that the inputs live in; None for tokens.
         name: where they come from, such as "fashion-mnist/test".
+        augment: what becomes of a batch of inputs that is taken by number, see `augmented`.
 
     >>> pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
     >>> samples = Samples(pixels, torch.tensor([0, 1, 1]), ("cat", "dog"))
@@ -40,6 +42,7 @@ class Samples(Dataset[tuple[Tensor, int]]):
     classes: tuple[str, ...]
     bounds: tuple[float, float] | None = (0.0, 1.0)
     name: str = ""
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         check_labels(self.labels, len(self.stored), self.classes, self.name or "the data set")
@@ -50,16 +53,21 @@ class Samples(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int | Numbers) -> tuple[Tensor, int]:
         """One sample of one number; of several, a batch (inputs, labels) of tensors."""
         inputs, labels = _scaled(self.stored[index]), self.labels[index]
+        inputs = apply(self.augment, inputs, one=labels.ndim == 0)
         return inputs, int(labels) if labels.ndim == 0 else labels  # type: ignore[return-value]
 
     @property
     def inputs(self) -> Tensor:
-        """All inputs, (N, ...) float32 for images; made anew at each call."""
+        """All inputs, (N, ...) float32 for images, not augmented; made anew at each call."""
         return _scaled(self.stored)
 
     def take(self, numbers: Numbers) -> Self:
         """The samples of those numbers, as a data set."""
         return replace(self, stored=self.stored[numbers], labels=self.labels[numbers])
+
+    def augmented(self, augment: Augment | None) -> Self:
+        """The same, with `augment` (such as `CropAndFlip()`) on whatever is taken by number."""
+        return replace(self, augment=augment)
 
     def samples(self) -> Self:
         """Itself, so that what `load` gives can be had in memory whatever it is."""
@@ -68,6 +76,13 @@ class Samples(Dataset[tuple[Tensor, int]]):
     def to(self, device: torch.device | str) -> Self:
         """The same on a device, so that batches are made there."""
         return replace(self, stored=self.stored.to(device), labels=self.labels.to(device))
+
+
+def apply(augment: Augment | None, inputs: Tensor, *, one: bool) -> Tensor:
+    """The augmented inputs: a batch, or `one` input without a batch dimension."""
+    if augment is None:
+        return inputs
+    return augment(inputs[None])[0] if one else augment(inputs)
 
 
 def check_labels(labels: Tensor, samples: int, classes: Sequence[str], name: str) -> None:
