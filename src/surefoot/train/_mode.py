@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -25,7 +24,7 @@ def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
     (True, False)
     """
     flags = [(module, module.training) for module in model.modules()]
-    kept = [(buffer, buffer._version, buffer.clone()) for buffer in _statistics(model)]
+    kept = [(buffer, buffer.clone()) for buffer in _statistics(model)]
     for module, _ in flags:
         module.training = False
     try:
@@ -33,11 +32,9 @@ def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, flag in flags:
             module.training = flag
-        with torch.no_grad():
-            for buffer, version, value in kept:
-                # Writing unchanged values, too, would forbid the backward of graphs made inside.
-                if buffer._version != version:
-                    buffer.copy_(value)
+        for buffer, value in kept:
+            # Through .data: to autograd a write would forbid the backward of graphs made inside.
+            buffer.data.copy_(value)
 
 
 def _statistics(model: nn.Module) -> list[Tensor]:
