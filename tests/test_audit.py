@@ -1,6 +1,8 @@
 """Audits: every number is what a direct call gives, whatever the batches; controls; folders."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -412,3 +414,19 @@ def test_nothing_global_is_touched(result):
     run(metrics=["gini"])
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in NET.parameters())
+
+
+def test_batches_are_let_go_once_measured():
+    alive = []
+
+    def loader():
+        for number in range(9):
+            inputs = INPUTS[[number]].clone()
+            alive.append(weakref.ref(inputs))
+            yield inputs, LABELS[[number]]
+            del inputs
+            gc.collect()
+            assert sum(one() is not None for one in alive) <= 3
+
+    run(loader=loader(), batch_size=1, metrics=["gini"], controls=False)
+    assert len(alive) == 9

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -108,21 +107,20 @@ class Measure:
     def __call__(self, words: Words, extra: Mapping[str, Tensor]) -> Values:
         """The metric of a batch, (n,)."""
         if self.metric.name in _TAKE_HEATMAPS:
-            words = words | {"h": words["heatmap"]}
+            words = words | {"h": explain.heatmap(words["attributions"])}
         asks = extra and "extra" in parameters(self.metric.function)
         found = self.metric(*[words[n] for n in self.needs], **({"extra": extra} if asks else {}))
         samples = len(words["images"])
         if not isinstance(found, Tensor) or found.shape != (samples,):
             came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise SurefootError(f"it gave {came}, expected one number a sample, ({samples},)")
-        return found.detach().to("cpu", torch.float64).numpy()
+        return found.detach().cpu().double().numpy()
 
 
 def words(attributions: Tensor, reduction: Reduction, **given: Any) -> Words:
     """What metrics of one map may ask for, by name."""
     reduced = explain.reduce(attributions, reduction)
-    heat = explain.heatmap(attributions)
-    return {"attributions": attributions, "a": reduced, "h": reduced, "heatmap": heat, **given}
+    return {"attributions": attributions, "a": reduced, "h": reduced, **given}
 
 
 def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -12,7 +12,7 @@ from surefoot.auditing._controls import RandomMap
 from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, words
 from surefoot.auditing._plan import Plan
-from surefoot.auditing._unit import Attack, Unit, blame, evaluate, run
+from surefoot.auditing._unit import Attack, Unit, blame, evaluate, explained, run
 
 
 def rehearse(plan: Plan, batch: Batch) -> Plan:
@@ -28,21 +28,13 @@ def rehearse(plan: Plan, batch: Batch) -> Plan:
     units = list(plan.units())
     for model in plan.models:
         clean = [u for u in units if u.trial is None and u.model[0] == model]
-        maps = [_maps(unit, one) for unit in clean]
+        maps = [explained(unit, one.to(device_of(unit.model[1]))) for unit in clean]
         measures = _fitted(plan, maps[0])
         _try_measures(measures, clean[0], one, maps[0])
     for unit in units:
         if unit.trial is not None and not unit.is_control:
             _try_attack(unit, one)
     return replace(plan, measures=measures)
-
-
-def _maps(unit: Unit, one: Batch) -> Tensor:
-    there = one.to(device_of(unit.model[1]))
-    with blame(f"the explainer {unit.explainer[0]!r}"):
-        return unit.explainer[1](
-            unit.model[1], there.inputs, there.labels, extra=dict(there.extra), create_graph=False
-        )
 
 
 def _fitted(plan: Plan, maps: Tensor) -> Sequence[Measure]:

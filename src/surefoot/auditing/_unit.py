@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from surefoot.attack import AttackResult
@@ -69,9 +70,6 @@ class Unit:
         """The attack's name in the tables."""
         return CLEAN if self.trial is None else self.trial.name
 
-    def __str__(self) -> str:
-        return f"model {self.model[0]!r}, explainer {self.explainer[0]!r}, attack {self.attack!r}"
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -87,9 +85,9 @@ class Rows:
     """
 
     unit: Unit
-    numbers: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"
-    labels: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"
-    label_kept: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]"
+    numbers: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    label_kept: NDArray[np.bool_]
     values: Mapping[str, Values] = field(default_factory=dict)
 
 
@@ -109,12 +107,17 @@ def measure(unit: Unit, batch: Batch) -> Rows:
 
 def _clean(unit: Unit, batch: Batch) -> dict[str, Values]:
     """Metrics of the map of the clean inputs, and of the explainer."""
-    model, explainer = unit.model[1], unit.explainer[1]
-    with blame(f"the explainer {unit.explainer[0]!r}"):
-        extra = dict(batch.extra) or None
-        maps = explainer(model, batch.inputs, batch.labels, extra=extra, create_graph=False)
-    given = words(maps, unit.reduction, images=batch.inputs, **_fixed(unit, batch))
+    given = words(explained(unit, batch), unit.reduction, **_fixed(unit, batch))
+    given |= {"images": batch.inputs}
     return evaluate([m for m in unit.measures if not m.compares], given, batch.extra)
+
+
+def explained(unit: Unit, batch: Batch) -> Tensor:
+    """The explainer's map of the clean inputs, signed, (n, ...)."""
+    (name, explainer), model = unit.explainer, unit.model[1]
+    with blame(f"the explainer {name!r}"):
+        extra = dict(batch.extra) or None
+        return explainer(model, batch.inputs, batch.labels, extra=extra, create_graph=False)
 
 
 def _attacked(unit: Unit, trial: Trial, batch: Batch) -> tuple[dict[str, Values], Tensor]:
