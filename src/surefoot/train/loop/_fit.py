@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from surefoot import gradients
+from surefoot import checks, gradients
 from surefoot.errors import SurefootError, SurefootWarning, optional
 from surefoot.explain._recipe import show
 from surefoot.files import make_folder, write_whole
@@ -338,6 +338,7 @@ def _check_classes(run: Run, data: Any) -> None:
     its memory layout is known before the first step, in a resumed run as in any other.
     """
     first = run.fabric.to_device(fetch(data, spread(data, 2)))
+    checks.check_inputs(first.inputs)
     with eval_mode(run.seen), torch.random.fork_rng(devices=[]):
         logits = gradients.predict(run.seen, first.inputs, first.extra)
     classes = getattr(data, "classes", None)

@@ -114,11 +114,13 @@ def _nested(value: Any, first: Any) -> Any:
 
 def _reader(what: str, steps: int | None = None) -> Reader:
     def later(kind: Callable[..., Any], args: list[Any], settings: dict[str, Any]) -> Any:
-        check_settings(kind, [None, *args], settings)
         names = list(inspect.signature(kind).parameters)
-        given = dict(zip(names[1:], args, strict=False)) | settings
-        length = {name: steps for name in _LENGTHS if name in names and "epochs" not in given}
-        return partial(kind, **(length | given if steps is not None else given))
+        first = dict(zip(names[1:], args, strict=False))
+        if steps is not None and "epochs" not in settings:
+            unsaid = [name for name in _LENGTHS if name in names and name not in first]
+            settings = dict.fromkeys(unsaid, steps) | settings
+        check_settings(kind, [None, *args], settings)
+        return partial(kind, **first, **settings)
 
     if what == "optimizer":
         known = _classes(torch.optim, Optimizer, _REFUSED_OPTIMIZERS)

@@ -35,8 +35,8 @@ class Validation(Recipe):
         audited: samples it is run on.
         batch: samples that go through the model at once.
 
-    >>> Validation(adversary=attack.PGD(Linf(0.1, steps=5)), audit=None)
-    Validation(adversary=PGD(Linf(0.1, steps=5)), audit=None)
+    >>> Validation(audit=None).adversary
+    PGD(Linf(0.03137254901960784, steps=10))
     """
 
     samples: int | None = field(default=None, kw_only=True)

@@ -1,0 +1,476 @@
+"""The loop's settings, order, figures, logs and errors."""
+
+import errno
+import math
+import multiprocessing
+import os
+import resource
+import signal
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from surefoot import SurefootError, attack, explain, files, metric, models, train
+from surefoot.data import Samples
+from surefoot.train.loop import Loop, Validation, _checkpoint, _logs, fit
+from surefoot.train.loop._batches import Batches, spread
+from surefoot.train.loop._optimizers import make_optimizer, make_schedule
+
+pytest.importorskip("lightning_fabric")
+pytestmark = pytest.mark.xdist_group("forkserver")
+
+
+def images(count=40, classes=2):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)
+    labels = (pixels.float().mean((1, 2, 3)) > 127.5).long()
+    return Samples(pixels, labels, tuple("abcdefgh"[:classes]))
+
+
+def network(classes=2):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, classes))
+
+
+def plain_sgd(objective, loop, replays=1):
+    """The weights of a loop written out by hand."""
+    model, data = network(), images()
+    model.train()
+    batches = Batches(data, loop)
+    velocity = [torch.zeros_like(p) for p in model.parameters()]
+    for step in range(loop.steps):
+        batch = batches[step]
+        gradients = torch.autograd.grad(
+            objective(model, batch.inputs, batch.labels).total, list(model.parameters())
+        )
+        with torch.no_grad():
+            for p, v, g in zip(model.parameters(), velocity, gradients, strict=True):
+                v.mul_(0.9).add_(g)
+                p.sub_(0.1 * v)
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("replays", [1, 3])
+def test_the_steps_are_those_of_a_bare_loop(replays):
+    objective = train.PGD(0.05, steps=2, random_start=False)
+    loop = Loop(steps=7, batch=10, optimizer="SGD(lr=0.1, momentum=0.9)", replays=replays)
+    trained = fit(network(), objective, images(), loop)
+    for name, value in plain_sgd(objective, loop).items():
+        torch.testing.assert_close(trained.model.state_dict()[name], value)
+    assert not trained.model.training
+    assert trained.steps == 7
+    assert trained.seconds > 0
+
+
+def test_every_pass_has_each_sample_once_in_another_order():
+    data = TensorDataset(torch.arange(23.0)[:, None], torch.arange(23))
+    batches = Batches(data, Loop(batch=5, seed=4))
+    first, second = ([batches[step].labels for step in range(s, s + 4)] for s in (0, 4))
+    for one in (first, second):
+        assert len(set(torch.cat(one).tolist())) == 20
+    assert torch.cat(first).tolist() != torch.cat(second).tolist()
+    assert torch.equal(Batches(data, Loop(batch=5, seed=4))[6].labels, second[2])
+    assert not torch.equal(Batches(data, Loop(batch=5, seed=5))[6].labels, second[2])
+
+
+def test_processes_share_a_batch_and_replays_repeat_it():
+    data = TensorDataset(torch.arange(24.0)[:, None], torch.arange(24))
+    loop = Loop(batch=6, replays=2)
+    whole = [Batches(data, loop)[step].labels.tolist() for step in range(6)]
+    assert whole[0] == whole[1] != whole[2] == whole[3]
+    shares = [Batches(data, loop, rank, 3) for rank in range(3)]
+    for step in range(6):
+        assert torch.cat([share[step].labels for share in shares]).tolist() == whole[step]
+
+
+def test_further_inputs_go_through():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(3, 2)
+
+        def forward(self, inputs, gate):
+            return self.net(inputs * gate)
+
+    rows = [(torch.rand(3), i % 2, {"gate": torch.full((3,), float(i))}) for i in range(8)]
+    torch.manual_seed(0)
+    model = Gated()
+    before = model.net.weight.clone()
+    fit(model, train.Natural(), rows, Loop(steps=2, batch=4, accumulate=2))
+    assert not torch.equal(model.net.weight, before)
+
+
+def test_the_average_follows_the_weights():
+    loop = Loop(steps=5, batch=10, optimizer="SGD(lr=0.5)", average=0.6)
+    plain = [replace(loop, average=None, steps=steps) for steps in range(1, 6)]
+    seen = [fit(network(), train.Natural(), images(), one).model for one in plain]
+    expected = {name: value.clone() for name, value in seen[0].state_dict().items()}
+    for model in seen[1:]:
+        for name, value in model.state_dict().items():
+            expected[name] = 0.6 * expected[name] + 0.4 * value
+    trained = fit(network(), train.Natural(), images(), loop)
+    for name, value in expected.items():
+        torch.testing.assert_close(trained.model.state_dict()[name], value)
+
+
+def test_progress_grows_and_state_comes_back():
+    seen = []
+
+    @dataclass(frozen=True, repr=False)
+    class Watching(train.Natural):
+        def evaluate(self, batch):
+            before = None if batch.state is None else float(batch.state["count"])
+            seen.append((batch.progress, before, len(batch.inputs)))
+            parts = super().evaluate(batch)
+            return parts._replace(
+                state={"count": torch.tensor(0.0 if before is None else before + 1)}
+            )
+
+    fit(network(), Watching(), images(), Loop(steps=4, batch=10, accumulate=2))
+    assert [progress for progress, _, _ in seen] == [0, 0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
+    assert [before for _, before, _ in seen] == [None, None, 0, 0, 1, 1, 2, 2]
+    assert {size for *_, size in seen} == {5}
+
+
+def test_the_global_generator_and_the_data_are_left_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    fit(network(), train.PGD(0.05, steps=1), images(), Loop(steps=2, batch=10), held_out=images(8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("MultiStepLR(milestones=[1, 3], gamma=0.5)", [1, 0.5, 0.5, 0.25]),
+        ("MultiStepLR([1, 3], 0.5)", [1, 0.5, 0.5, 0.25]),
+        ("Piecewise({1: 10, 3: 1/4})", [1, 10, 10, 0.25]),
+        ("CosineAnnealingLR()", [1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]),
+        (
+            "SequentialLR([ConstantLR(factor=0.5, total_iters=9), ExponentialLR(gamma=0.5)], [2])",
+            [0.5, 0.5, 1, 0.5],
+        ),
+        (lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2), [1, 1, 0.1, 0.1]),
+        (None, [1, 1, 1, 1]),
+    ],
+)
+def test_schedules_by_name(text, rates):
+    optimizer = make_optimizer("SGD(lr=2.0)", network())
+    schedule = make_schedule(text, optimizer, 4)
+    seen = []
+    for _ in range(4):
+        seen.append(optimizer.param_groups[0]["lr"] / 2)
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+    assert seen == pytest.approx(rates)
+
+
+def test_optimizers_by_name():
+    made = make_optimizer("SGD(lr=1/8, momentum=0.9, weight_decay=2e-4)", network())
+    assert isinstance(made, torch.optim.SGD)
+    assert made.defaults["lr"] == 0.125
+    assert made.defaults["weight_decay"] == 2e-4
+    assert isinstance(make_optimizer("AdamW", network()), torch.optim.AdamW)
+    rms = make_optimizer(partial(torch.optim.RMSprop, lr=3.0), network())
+    assert rms.defaults["lr"] == 3
+    frozen = network().requires_grad_(False)
+    frozen[3].requires_grad_(True)
+    assert len(make_optimizer("Adam", frozen).param_groups[0]["params"]) == 2
+    with pytest.raises(SurefootError, match="nothing to train"):
+        make_optimizer("Adam", network().requires_grad_(False))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Adma(lr=1)", "optimizer 'Adma' is unknown; did you mean Adam"),
+        ("Adam(rl=1)", "Adam has no setting 'rl'; did you mean lr"),
+        ("LBFGS()", "evaluates a batch several times"),
+        ("Adam(lr=-1)", "cannot be made: Invalid learning rate"),
+        ("Adam(lr=print)", "unknown"),
+        ("0.1", "cannot be made|gave a"),
+    ],
+)
+def test_optimizers_that_are_refused(text, says):
+    with pytest.raises(SurefootError, match=says):
+        make_optimizer(text, network())
+    schedules = {"Adma(lr=1)": "StpLR(2)", "Adam(rl=1)": "StepLR(size=2)"}
+    if text in schedules:
+        with pytest.raises(SurefootError, match="did you mean"):
+            make_schedule(schedules[text], make_optimizer("Adam", network()), 4)
+
+
+def test_schedules_that_need_a_figure_are_refused():
+    with pytest.raises(SurefootError, match="goes by a figure"):
+        make_schedule("ReduceLROnPlateau()", make_optimizer("Adam", network()), 4)
+
+
+SMALL = Validation(
+    adversary=attack.PGD(attack.Linf(0.05, steps=2)),
+    attacked=10,
+    audit=attack.TopK(attack.Linf(0.05, steps=3), k=5),
+    explainer=explain.IntegratedGradients(steps=3),
+    audited=4,
+)
+
+
+def test_the_figures_of_a_validation():
+    data, model = images(30), network()
+    figures = replace(SMALL, batch=7)(model.train(), data)
+    assert model.training
+    model.eval()
+    inputs, labels = data[torch.arange(30)]
+    right = model(inputs).argmax(1) == labels
+    assert figures["accuracy"] == float(right.double().mean())
+    few = torch.arange(10) * 3
+    result = SMALL.adversary(model, inputs[few], labels[few])
+    assert figures["adversarial_accuracy"] == pytest.approx(float(result.robust.float().mean()))
+    few = spread(data, 4)
+    assert few.tolist() == [0, 7, 15, 22]
+    control = attack.RandomSign(attack.Linf(0.05), k=5)
+    for prefix, one in (("", SMALL.audit), ("random_", control)):
+        result = one(model, inputs[few], None, SMALL.explainer)
+        before, after = (explain.reduce(maps, "sum_abs") for maps in (result.before, result.after))
+        for name, value in (
+            ("topk_intersection", metric.topk_intersection(before, after, 5)),
+            ("kendall", metric.kendall(before, after)),
+        ):
+            assert figures[prefix + name] == pytest.approx(float(value.mean()))
+    assert set(replace(SMALL, adversary=None, audit=None)(model, data)) == {"accuracy"}
+
+
+def test_the_logs_hold_terms_rates_and_figures(tmp_path):
+    pytest.importorskip("tensorboardX")
+    seen = []
+    trained = fit(
+        network(),
+        train.Natural(),
+        images(),
+        Loop(steps=6, batch=10, schedule="StepLR(2)"),
+        held_out=images(10),
+        validation=SMALL,
+        validate_every=4,
+        log_every=2,
+        out=tmp_path,
+        logs=("csv", "tensorboard"),
+        progress=lambda step, steps, terms: seen.append((step, steps, bool(terms))),
+    )
+    rows = _logs.read(tmp_path / "metrics.csv")
+    names = {name for _, name, _ in rows}
+    assert names == {"clean", "learning_rate", *trained.figures}
+    assert [step for step, name, _ in rows if name == "clean"] == [2, 4, 6]
+    assert [step for step, name, _ in rows if name == "kendall"] == [4, 6]
+    assert [v for _, name, v in rows if name == "learning_rate"] == pytest.approx(
+        [1e-4, 1e-5, 1e-6]
+    )
+    last = {name: value for step, name, value in rows if step == 6}
+    assert last == pytest.approx({**trained.terms, **trained.figures, "learning_rate": 1e-6})
+    assert seen == [(step, 6, step % 2 == 0) for step in range(1, 7)]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_weights_are_written_for_others_to_load(tmp_path):
+    trained = fit(network(), train.Natural(), images(), Loop(epochs=1, batch=10), out=tmp_path)
+    assert trained.steps == 4
+    fresh = models.load_weights(network(), tmp_path / "model.safetensors")
+    assert all(
+        torch.equal(value, trained.model.state_dict()[name])
+        for name, value in fresh.state_dict().items()
+    )
+
+
+def test_tied_weights_are_written(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.Linear(36, 36), nn.Linear(36, 2))
+    model[2].weight = model[1].weight
+    fit(model, train.Natural(), images(), Loop(steps=2, batch=10), out=tmp_path)
+    again = fit(
+        model, train.Natural(), images(), Loop(steps=2, batch=10), out=tmp_path, resume=True
+    )
+    assert again.model[2].weight is again.model[1].weight
+
+
+@dataclass(frozen=True, repr=False)
+class Diverging(train.Natural):
+    """Goes wrong at a given share of the training."""
+
+    at: float = 0.5
+    how: str = "term"
+
+    def evaluate(self, batch):
+        parts = super().evaluate(batch)
+        _, loss = parts.terms["clean"]
+        factor = float("inf") if batch.progress >= self.at else 1.0
+        if self.how == "gradient":
+            extra = (loss - loss.detach()).abs().sqrt() if factor > 1 else 0 * loss
+        else:
+            extra = factor * loss
+        return parts._replace(terms={"clean": (1.0, loss), "steep": (1.0, extra)})
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("term", r"stopped at step 5: the loss of .* is not finite: clean=\S+, steep=inf"),
+        ("gradient", r"stopped at step 5: the gradient of .*although its terms are \(clean="),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(how, says, tmp_path):
+    loop = Loop(steps=10, batch=10)
+    with pytest.raises(train.NonFiniteLossError, match=says) as caught:
+        fit(network(), Diverging(how=how), images(), loop, out=tmp_path, checkpoint_every=2)
+    assert set(caught.value.terms) == {"clean", "steep"}
+    (kept,) = _checkpoint.found(tmp_path / "checkpoints")
+    assert kept.step == 4
+    assert f"The last good checkpoint is {kept.folder}" in str(caught.value)
+    assert all(v.isfinite().all() for v in load_file(kept.folder / "model.safetensors").values())
+    healthy = fit(network(), train.Natural(), images(), Loop(steps=4, batch=10))
+    for name, value in load_file(kept.folder / "model.safetensors").items():
+        torch.testing.assert_close(value, healthy.model.state_dict()[name])
+
+
+def test_without_a_checkpoint_it_says_so():
+    with pytest.raises(train.NonFiniteLossError, match="There is no checkpoint yet"):
+        fit(network(), Diverging(at=0.0), images(), Loop(steps=10, batch=10))
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        return iter([(torch.rand(1, 6, 6), 0)])
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (lambda: images(0), "the training data are empty"),
+        (list, "the training data are empty"),
+        (lambda: images(9), "hold 9 samples, fewer than one batch of 10"),
+        (lambda: DataLoader(images(), 10), "are a DataLoader, expected the data set in it"),
+        (Endless, "are a Endless, expected a map-style data set"),
+        (lambda: images(classes=5), "the data have 5 classes and the model 2 logits.*classes=5"),
+        (
+            lambda: TensorDataset(torch.rand(20, 1, 6, 6), torch.arange(20)),
+            r"labels spans \[\d, \d+\], expected class indices in \[0, 1\]",
+        ),
+        (lambda: TensorDataset(torch.rand(20, 1, 6, 6)), r"expected \(input, label\)"),
+        (lambda: [(torch.rand(1, 6, 6) * math.nan, 0)] * 20, "NaN or infinite"),
+        (lambda: TensorDataset(torch.ones(20, 1, 6, 6).int(), torch.zeros(20).long()), "dtype"),
+    ],
+    ids=[
+        "no samples",
+        "list",
+        "few",
+        "loader",
+        "iterable",
+        "classes",
+        "labels",
+        "one",
+        "nan",
+        "int",
+    ],
+)
+def test_data_that_cannot_be_used(data, says):
+    with pytest.raises(SurefootError, match=says):
+        fit(network(), train.Natural(), data(), Loop(steps=3, batch=10))
+
+
+def test_held_out_data_that_cannot_be_used():
+    with pytest.raises(SurefootError, match="the held-out data are empty"):
+        fit(network(), train.Natural(), images(), Loop(steps=3, batch=10), held_out=[])
+
+
+@pytest.mark.parametrize(
+    ("loop", "says"),
+    [
+        (Loop(), "expected one of them"),
+        (Loop(3, epochs=2), "expected one of them"),
+        (Loop(-1), "expected a finite number >= 0"),
+        (Loop(epochs=math.inf), "expected a finite number >= 0"),
+        (Loop(3, batch=0), "batch=0, expected at least 1"),
+        (Loop(3, batch=10, accumulate=3), "cannot be shared equally by 1 processes in 3 pieces"),
+        (Loop(3, batch=10, clip=0), "clip=0, expected a positive number"),
+        (Loop(3, batch=10, average=1), "average=1, expected a decay"),
+        (Loop(3, batch=10, seed=-1), "seed=-1, expected a number >= 0"),
+        (Loop(3, batch=10, optimizer="SDG"), "did you mean SGD"),
+    ],
+    ids=repr,
+)
+def test_settings_out_of_range(loop, says):
+    with pytest.raises(SurefootError, match=says):
+        fit(network(), train.Natural(), images(), loop)
+
+
+def test_logs_of_an_unknown_sort(tmp_path):
+    with pytest.raises(SurefootError, match="expected 'csv' or 'tensorboard'"):
+        fit(network(), train.Natural(), images(), Loop(1, batch=9), out=tmp_path, logs=("sql",))
+
+
+def test_no_steps_leave_the_weights_alone(tmp_path):
+    trained = fit(network(), train.Natural(), images(), Loop(0, batch=10), out=tmp_path)
+    assert all(
+        torch.equal(value, network().state_dict()[name])
+        for name, value in trained.model.state_dict().items()
+    )
+    assert math.isnan(trained.seconds)
+
+
+def full_disk(out, limit, answer):
+    """Train where no file may grow beyond `limit` bytes, and tell what happens."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def look(step, _steps, _terms):
+        if step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    try:
+        loop = Loop(steps=8, batch=10)
+        fit(network(), train.Natural(), images(), loop, out=out, checkpoint_every=2, progress=look)
+    except SurefootError as error:
+        answer.put(str(error))
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lightning_fabric", "surefoot.train.loop"])
+    answer = context.SimpleQueue()
+    process = context.Process(target=full_disk, args=(tmp_path, 1000, answer))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    message = answer.get()
+    assert "cannot write" in message
+    assert os.strerror(errno.EFBIG) in message
+    (kept,) = _checkpoint.found(tmp_path / "checkpoints")
+    assert kept.step == 2
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [kept.folder.name]
+    trained = fit(
+        network(), train.Natural(), images(), Loop(steps=8, batch=10), out=tmp_path, resume=True
+    )
+    whole = fit(network(), train.Natural(), images(), Loop(steps=8, batch=10))
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, trained.model.state_dict()[name])
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SurefootError, match="cannot make the folder"):
+        fit(network(), train.Natural(), images(), Loop(1, batch=9), out=tmp_path / "file")
+
+
+def test_the_log_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    logs = _logs.Logs(tmp_path, ("csv",), 0)
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    with pytest.raises(SurefootError, match=r"cannot write .*metrics.csv: No space left"):
+        logs.write(1, {"clean": 1.0})
+    with pytest.raises(SurefootError, match="No space left"):
+        files.write_whole(tmp_path / "x", b"")
