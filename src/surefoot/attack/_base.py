@@ -19,12 +19,14 @@ from surefoot.attack._result import AttackResult
 from surefoot.attack._scores import default_k, similarities
 from surefoot.attack._search import Best, Goal, Search
 from surefoot.errors import SurefootError
-from surefoot.explain import Explainer, reduce
+from surefoot.explain import Decoy, Explainer, reduce
 from surefoot.explain._base import as_explainer
 from surefoot.explain._maps import Reduction
 from surefoot.metric._inputs import Count, count
 
 Held = Mapping[str, Tensor]
+
+_DECOY_DIFFERENCE = 1e-4
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,11 +58,12 @@ class AttributionAttack(Recipe):
         beta: of the softplus that stands in for ReLU and its relatives while derivatives are
             taken (see `smooth`); a pair grows geometrically over the steps; None takes the model
             as it is, which with "finite" saves a third or more of the time and is weaker on small
-            networks; "auto" is 30 on a model with kinks, else None. Scores are always taken on
-            the model itself.
+            networks and on decoy maps; "auto" is 30 on a model with kinks, else None. Scores are
+            always taken on the model itself.
         difference: root mean square of the step of a finite difference, in input units; None
             goes by the budget: from epsilon down to epsilon / steps (for L2 divided by the root
-            of the number of entries).
+            of the number of entries). For a decoy map it is 1e-4 unless `beta` is None: the slope
+            of a range is what is left of slopes that nearly cancel, and a wide step buries it.
         refresh: steps between two searches for decoys.
         subset: decoys drawn for each step; None takes all.
         trace: whether the result holds the attack's own score after each step.
@@ -192,10 +195,15 @@ class AttributionAttack(Recipe):
                 box=box,
                 seed=self.seed,
                 beta=_beta.growth(beta),
-                difference=self.difference,
+                difference=self._difference(case),
                 kick=self.stationary,
                 progress=progress,
             ).run()
+
+    def _difference(self, case: Case) -> float | None:
+        if self.difference is None and isinstance(case.explainer, Decoy) and self.beta is not None:
+            return _DECOY_DIFFERENCE
+        return self.difference
 
     def goal(self, case: Case, held: Held) -> Goal:
         """The objective and the damage as functions of unreduced maps and sample numbers."""

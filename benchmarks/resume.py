@@ -1,0 +1,59 @@
+"""What the studies share: result files that grow row by row, and the labelled photographs."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import data, gradients
+from surefoot.files import write_whole
+
+RESULTS = Path("benchmarks/results")
+
+
+def rows(path: Path, jobs: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Run the jobs that the file at `path` does not hold, writing each as it ends; all rows."""
+    done = json.loads(path.read_text()) if path.exists() else {}
+    for name, run in jobs.items():
+        if name not in done:
+            done[name] = run()
+            write_whole(path, (json.dumps(done, indent=1) + "\n").encode())
+            print(name, json.dumps(done[name]), flush=True)
+    return done
+
+
+def correct_photographs(model: nn.Module, size: int) -> list[tuple[str, Tensor]]:
+    """The labelled photographs that the model gets right: name, (3, size, size).
+
+    foolbox's 20 of ImageNet's classes, then scikit-image's cat and cup of espresso.
+    """
+    package = importlib.util.find_spec("foolbox")
+    if package is None or package.origin is None:
+        raise SystemExit("the photographs come with foolbox: pip install --no-deps foolbox")
+    folder = Path(package.origin).parent / "data"
+    known = {path: int(path.stem.rpartition("_")[2]) for path in sorted(folder.glob("imagenet_*"))}
+    known |= {data.locate("chelsea"): 285, data.locate("coffee"): 967}
+    images = torch.stack([data.load_image(path, size) for path in known])
+    guesses = gradients.predict(model, images).argmax(1).tolist()
+    return [
+        (path.stem, image)
+        for (path, label), image, guess in zip(known.items(), images, guesses, strict=True)
+        if guess == label
+    ]
+
+
+def mean(values: list[float]) -> float:
+    """To four decimals."""
+    return round(sum(values) / len(values), 4)
+
+
+def table(head: list[str], lines: list[list[Any]]) -> str:
+    """Markdown."""
+    text = [
+        [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in line] for line in lines
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *text])
