@@ -7,6 +7,7 @@ from surefoot.attack._budget import L2, Budget, Linf
 from surefoot.attack._dissimilarity import Dissimilarity
 from surefoot.attack._manipulation import Manipulation
 from surefoot.attack._mass_center import MassCenter
+from surefoot.attack._parse import parse
 from surefoot.attack._prediction import FGSM, PGD, PredictionResult
 from surefoot.attack._random_sign import RandomSign
 from surefoot.attack._result import AttackResult
@@ -33,5 +34,6 @@ __all__ = [
     "Target",
     "TopK",
     "check_second_order",
+    "parse",
     "smooth",
 ]

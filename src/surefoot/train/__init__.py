@@ -15,6 +15,7 @@ from surefoot.train._input_gradient import InputGradientRegularization
 from surefoot.train._jacobian import JacobianRegularization
 from surefoot.train._mode import eval_mode
 from surefoot.train._natural import Natural
+from surefoot.train._parse import parse
 from surefoot.train._passes import Passes
 from surefoot.train._pgd import PGD
 from surefoot.train._r2et import R2ET
@@ -59,4 +60,5 @@ __all__ = [
     "get",
     "influence",
     "names",
+    "parse",
 ]

@@ -14,7 +14,7 @@ def names() -> list[str]:
     >>> "PGD" in names()
     True
     """
-    return list(_public())
+    return list(public())
 
 
 def get(name: str, **options: Any) -> Objective:
@@ -26,7 +26,7 @@ def get(name: str, **options: Any) -> Objective:
     >>> get("PGD", epsilon=0.1)
     PGD(epsilon=0.1)
     """
-    known = _public()
+    known = public()
     if name not in known:
         raise SurefootError(f"there is no objective {name!r}; {suggest(name, known)}")
     allowed = list(inspect.signature(known[name]).parameters)
@@ -36,7 +36,8 @@ def get(name: str, **options: Any) -> Objective:
     return known[name](**options)
 
 
-def _public() -> dict[str, type[Objective]]:
+def public() -> dict[str, type[Objective]]:
+    """The objective classes of `surefoot.train`, by name."""
     found = {name: getattr(train, name) for name in train.__all__}
     return {
         name: kind

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from surefoot.data import Samples
+from surefoot.data import Pictures, Samples
 from surefoot.errors import SurefootError
 from surefoot.train.loop._plan import Loop
 from surefoot.train.loop._seeds import Stream, number, stream
@@ -75,7 +75,7 @@ def fetch(data: Any, numbers: Tensor) -> Minibatch:
     Raises:
         SurefootError: a sample is not (input, label) or (input, label, extra).
     """
-    if isinstance(data, Samples):
+    if isinstance(data, Samples | Pictures):
         parts: Any = data[numbers]
     elif hasattr(data, "__getitems__"):
         parts = default_collate(data.__getitems__(numbers.tolist()))
