@@ -64,7 +64,7 @@ def build(name: str, *, seed: int | None = None, **settings: Any) -> nn.Module:
     >>> build("rar-cnn", seed=0, classes=3)(torch.rand(2, 1, 28, 28)).shape
     torch.Size([2, 3])
     """
-    make = _maker(name)
+    make = maker(name)
     _check_settings(name, make, settings)
     with torch.random.fork_rng(devices=[]) if seed is not None else nullcontext():
         if seed is not None:
@@ -72,7 +72,8 @@ def build(name: str, *, seed: int | None = None, **settings: Any) -> nn.Module:
         return _made(name, make, settings).train()
 
 
-def _maker(name: str) -> Callable[..., nn.Module]:
+def maker(name: str) -> Callable[..., nn.Module]:
+    """What makes the network of that name from its settings."""
     source, _, rest = name.partition(":")
     if source in _zoo.SOURCES and rest:
 
