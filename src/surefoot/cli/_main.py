@@ -9,12 +9,13 @@ from types import ModuleType
 from jsonargparse import ArgumentParser
 
 import surefoot
-from surefoot.cli import attack, doctor, explain
+from surefoot.cli import attack, doctor, explain, train
 from surefoot.errors import SurefootError, SurefootWarning
 
 COMMANDS: dict[str, ModuleType] = {
     "explain": explain,
     "attack": attack,
+    "train": train,
     "doctor": doctor,
 }
 

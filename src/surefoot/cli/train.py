@@ -1,0 +1,183 @@
+"""`surefoot train --config run.yaml`: train a model with an objective."""
+
+import inspect
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import surefoot
+from surefoot import attack, data, explain, models, train
+from surefoot.cli import _train_options
+from surefoot.errors import SurefootError, optional
+from surefoot.files import make_folder, write_whole
+from surefoot.models._networks import maker
+from surefoot.recipes import Reader
+from surefoot.train.loop import _checkpoint
+
+HELP = "train a model with an objective"
+CONFIG = "config.yaml"
+
+parser = _train_options.parser
+
+
+def run(settings: Any) -> None:
+    """Train, and write weights, checkpoints, logs and configuration.
+
+    Raises:
+        SurefootError: an option, a data set, a weights file that cannot be used; a loss that is
+            not finite; a file that cannot be written.
+    """
+    loop, objective, validation = recipes(settings)
+    if settings.threads is not None:
+        if settings.threads < 1:
+            raise SurefootError(f"--threads={settings.threads}, expected at least 1")
+        torch.set_num_threads(settings.threads)
+    fabric = _fabric(settings)
+    training, held_out = _data(settings)
+    model = _model(settings, training)
+    out = Path(settings.out)
+    if fabric.is_global_zero and not _checkpoint.found(out / "checkpoints"):
+        write_whole(make_folder(out) / CONFIG, _config(settings).encode())
+    trained = train.fit(
+        fabric.to_device(model),
+        objective,
+        training,
+        loop,
+        held_out=held_out,
+        validation=validation,
+        validate_every=settings.validate_every,
+        checkpoint_every=settings.checkpoint_every,
+        log_every=settings.log_every,
+        best_by=settings.best_by,
+        out=out,
+        resume=settings.resume,
+        logs=tuple(settings.logs),
+        progress=sys.stderr.isatty(),
+        workers=settings.workers,
+        fabric=fabric,
+    )
+    if fabric.is_global_zero:
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in trained.figures.items())
+        print(
+            f"{trained.steps} steps{figures and ': '}{figures}; weights in {out}/model.safetensors"
+        )
+
+
+def recipes(settings: Any) -> tuple[train.Loop, train.Objective, train.Validation]:
+    """What the options say of training and watching, before anything is loaded.
+
+    Raises:
+        SurefootError: a recipe that cannot be read, or something that is missing.
+    """
+    for name in ("model", "data", "objective"):
+        if getattr(settings, name) is None:
+            raise SurefootError(
+                f"--{name} is missing; give it, or take a configuration that has it with --config, "
+                f"such as {_train_options.configs()[0]}"
+            )
+    names = ("steps", "epochs", "batch", "optimizer", "schedule", "replays", "accumulate")
+    more = ("clip", "average", "seed")
+    loop = train.Loop(**{name: getattr(settings, name) for name in (*names, *more)})
+    validation = train.Validation(
+        adversary=_attack(settings.adversary, (attack.PGD, attack.FGSM), "--adversary"),
+        attacked=settings.attacked,
+        audit=_attack(settings.audit, (attack.AttributionAttack,), "--audit"),
+        explainer=explain.parse(settings.explainer),
+        audited=settings.audited,
+    )
+    return loop, train.parse(settings.objective), validation
+
+
+def _attack(text: str, kinds: tuple[type, ...], option: str) -> Any:
+    if text == "none":
+        return None
+    made = attack.parse(text)
+    if not isinstance(made, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise SurefootError(f"{option}={text} is a {type(made).__name__}, expected a {names}")
+    return made
+
+
+def _fabric(settings: Any) -> Any:
+    package = optional("lightning_fabric", "train")
+    try:
+        fabric = package.Fabric(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+        )
+        fabric.launch()
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise SurefootError(
+            f"cannot run with --accelerator={settings.accelerator} --devices={settings.devices} "
+            f"--strategy={settings.strategy} --precision={settings.precision}: {error}"
+        ) from error
+    return fabric
+
+
+def _data(settings: Any) -> tuple[Any, Any]:
+    """The training samples, and those that are held out (None if there are none)."""
+    options = dict(settings.data_options or {})
+    if settings.download:
+        options["download"] = True
+    whole: Any = data.load(settings.data, split="train", root=settings.root, **options)
+    if settings.in_memory and isinstance(whole, data.Pictures):
+        whole = whole.samples()
+    left = len(whole) - settings.hold_out
+    if not 0 <= settings.hold_out < len(whole) or not 1 <= (settings.samples or left) <= left:
+        raise SurefootError(
+            f"--samples={settings.samples} --hold-out={settings.hold_out}, but {settings.data} has "
+            f"{len(whole)} training samples in all"
+        )
+    # Seed 0 whatever the run's: runs of several seeds are compared on the same samples.
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+    training = whole.take(order[: settings.samples or left].sort().values)
+    if settings.augment is not None:
+        kinds = {"CropAndFlip": data.CropAndFlip}
+        reader = Reader("augmentation", kinds, "CropAndFlip(padding=4)")
+        training = training.augmented(reader.read(settings.augment))
+    held_out = whole.take(order[left:].sort().values) if settings.hold_out else None
+    return training, held_out
+
+
+def _model(settings: Any, training: Any) -> nn.Module:
+    """The network, new or from weights, with what the data tell about it."""
+    given, name = dict(settings.model_options or {}), settings.model
+    classes = len(training.classes)
+    if name in models.names() or name.startswith(("timm:", "torchvision:")):
+        inputs = training[torch.arange(1)][0]
+        known = {"classes": classes}
+        if inputs.ndim == 4:
+            known |= {"channels": inputs.shape[1], "size": inputs.shape[2]}
+        elif inputs.ndim == 2:
+            known |= {"features": inputs.shape[1]}
+        taken = inspect.signature(maker(name)).parameters
+        fitting = {key: value for key, value in known.items() if key in taken}
+        model = models.build(name, seed=settings.seed, **(fitting | given))
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            model = models.load(name)
+    if settings.weights is not None:
+        models.load_weights(model, settings.weights)
+    if settings.mean is not None or settings.std is not None:
+        model = models.Classifier(model, settings.mean, settings.std)
+    return model
+
+
+def _config(settings: Any) -> str:
+    """The options as they were, to be loaded with --config."""
+    used = settings.clone()
+    used.resume = False
+    text = parser().dump(used, skip_validation=True)
+    versions = (
+        f"surefoot {surefoot.__version__}, torch {torch.__version__}, "
+        f"python {platform.python_version()}"
+    )
+    return f"# surefoot train --config THIS_FILE\n# made with {versions}\n{text}"
