@@ -8,6 +8,7 @@ from torch import nn
 
 from surefoot import SurefootError, metric
 from surefoot.attack import Linf, RandomSign, TopK
+from surefoot.attack._search import Search
 from surefoot.explain import Decoy, Gradient, IntegratedGradients, SmoothGrad, reduce
 
 DECOY = Decoy(Gradient(), layer="0", decoys=16, effort="fast")
@@ -108,3 +109,25 @@ def test_decoys_of_what_cannot_be_differentiated(net, images):
     base = Decoy(lambda model, x, target: x, layer="0", decoys=8, effort="fast")
     with pytest.raises(SurefootError, match="cannot be differentiated; use a built-in"):
         ATTACK(net, images[:1], None, base)
+
+
+def test_an_iterate_that_kept_its_label_is_scored_when_the_last_one_has_not(net, monkeypatch):
+    torch.manual_seed(2)
+    images = torch.rand(12, 3, 12, 12)
+    ever = torch.zeros(12, dtype=torch.bool)
+    last = torch.zeros(12, dtype=torch.bool)
+    ask = Search._kept
+
+    def spy(search, moment):
+        kept = ask(search, moment)
+        if moment.step:
+            ever[moment.which] |= kept
+        if moment.step == search.budget.steps and not spy.judged:
+            spy.judged, last[:] = True, kept
+        return kept
+
+    spy.judged = False
+    monkeypatch.setattr(Search, "_kept", spy)
+    r = TopK(Linf(0.15, steps=4), k=15, refresh=10)(net, images, None, DECOY)
+    assert (ever & ~last).any()
+    torch.testing.assert_close(r.label_kept, ever)

@@ -73,6 +73,7 @@ class Search:
 
     def _ascend(self, restart: int, best: "Best") -> None:
         points, moved = self._start(restart)
+        spare = Spare(points.clone(), torch.zeros(best.count, dtype=torch.bool))
         trace = best.open_trace(self.budget.steps + 1)
         for step in range(self.budget.steps + 1):
             self.progress(restart * self.budget.steps + step, self.total)
@@ -80,10 +81,16 @@ class Search:
             if not len(which):
                 break
             moment = self._moment(points, which, step)
-            maps, rise = self.view.look(moment)
-            last = step == self.budget.steps
             kept = self._kept(moment)
-            if moved and (last or self.view.scored(step)):
+            last = step == self.budget.steps
+            scored = moved and (last or self.view.scored(step))
+            if moved and not scored:
+                spare.keep(which[kept], points)
+            elif scored and spare.revive(which[~kept], points):
+                moment = self._moment(points, which, step)
+                kept = self._kept(moment)
+            maps, rise = self.view.look(moment)
+            if scored:
                 damage = self.goal.damage(maps(), which)
                 trace[step, which] = damage
                 best.note(which, moment.request.inputs, damage, kept)
@@ -134,6 +141,31 @@ class Search:
         asked = replace(moment.request, target=self.labels[moment.which]).take(where)
         slope[where] = Gradient("margin").attribute(asked)
         return slope
+
+
+@dataclass
+class Spare:
+    """Label-keeping iterates that were not scored, in case the one that is to be lost its label.
+
+    Attributes:
+        inputs: (N, ...).
+        held: (N,), whether there is one.
+    """
+
+    inputs: Tensor
+    held: Tensor
+
+    def keep(self, which: Tensor, points: Tensor) -> None:
+        """Hold the points of these samples."""
+        self.inputs[which] = points[which]
+        self.held[which.cpu()] = True
+
+    def revive(self, which: Tensor, points: Tensor) -> bool:
+        """Put held iterates back among the points, once; whether there were any."""
+        some = which[self.held[which.cpu()].to(which.device)]
+        points[some] = self.inputs[some]
+        self.held[:] = False
+        return bool(len(some))
 
 
 def _warn_flat() -> None:
