@@ -1,0 +1,261 @@
+"""`surefoot train`, and the configurations that come with the package."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from surefoot import attack, models, train
+from surefoot.data import Samples
+from surefoot.train.loop import _logs
+from surefoot.train.loop._optimizers import make_optimizer, make_schedule
+
+pytest.importorskip("jsonargparse")
+pytest.importorskip("lightning_fabric")
+from surefoot.cli import main
+from surefoot.cli import train as command
+from surefoot.cli._train_options import configs, find_config
+
+SHAPES = {
+    "mnist": ((1, 28, 28), 10),
+    "fashion-mnist": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "gtsrb": ((3, 32, 32), 43),
+    "flowers17": ((3, 128, 128), 17),
+}
+NETS = """
+import torch
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with a small data set and a module of networks."""
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    y = (x.mean((1, 2)) > 127.5).astype(np.int64)
+    np.savez(tmp_path / "images.npz", x_train=x[:50], y_train=y[:50], x_test=x[50:], y_test=y[50:])
+    (tmp_path / "train_nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("train_nets", None)
+
+
+SMALL = (
+    *("--data", "arrays:images.npz", "--hold-out", "10", "--batch", "8", "--accelerator", "cpu"),
+    *("--model", "rar-cnn", "--model-options", "{widths: [2, 2], hidden: 4}"),
+    *(
+        "--objective",
+        "PGD(4/255, steps=1, random_start=False)",
+        "--optimizer",
+        "SGD(lr=0.1)",
+        "--out",
+        "run",
+    ),
+    *("--attacked", "4", "--audited", "2", "--audit", "TopK(Linf(0.1, steps=1), k=5)"),
+    *("--adversary", "PGD(Linf(0.1, steps=1))", "--explainer", "Gradient"),
+)
+
+
+def fails(capsys, *arguments):
+    """The single line that a failing call leaves on standard error."""
+    assert main(["train", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    return err
+
+
+def test_a_run_and_what_it_leaves(here, capsys):
+    options = ("--steps", "6", "--validate-every", "3", "--log-every", "2", "--note", "a note")
+    assert main(["train", *SMALL, *options]) == 0
+    assert "6 steps: accuracy 0." in capsys.readouterr().out
+    assert {path.name for path in Path("run").iterdir()} == {
+        *("checkpoints", "config.yaml", "metrics.csv", "model.safetensors")
+    }
+    steps = {step for step, name, _ in _logs.read("run/metrics.csv") if name == "kendall"}
+    assert steps == {3, 6}
+    settings = {"size": 8, "classes": 2, "widths": (2, 2), "hidden": 4}
+    model = models.load("rar-cnn", weights="run/model.safetensors", **settings)
+    fresh = models.build("rar-cnn", seed=0, **settings)
+    assert not torch.equal(model.fc2.weight, fresh.fc2.weight)
+
+
+def test_the_configuration_runs_again(here):
+    assert main(["train", *SMALL, "--steps", "3", "--note", "a note"]) == 0
+    used = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert used["note"] == "a note"
+    assert used["steps"] == 3
+    assert main(["train", "--config", "run/config.yaml", "--out", "again"]) == 0
+    one, two = (load_file(f"{out}/model.safetensors") for out in ("run", "again"))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert yaml.safe_load(Path("again/config.yaml").read_text()) == used | {"out": "again"}
+    assert main(["train", "--config", "run/config.yaml", "--out", "other", "--seed", "1"]) == 0
+    other = load_file("other/model.safetensors")
+    assert not torch.equal(one["fc2.weight"], other["fc2.weight"])
+
+
+def test_a_finished_run_resumes(here, capsys):
+    assert main(["train", *SMALL, "--steps", "3"]) == 0
+    before = Path("run/model.safetensors").read_bytes()
+    line = fails(capsys_cleared(capsys), *SMALL, "--steps", "3")
+    assert "holds checkpoints of an earlier run, up to step 3; pass resume=True" in line
+    assert main(["train", *SMALL, "--steps", "3", "--resume"]) == 0
+    assert Path("run/model.safetensors").read_bytes() == before
+    line = fails(capsys_cleared(capsys), *SMALL, "--steps", "4", "--resume")
+    assert "steps was 3, is 4" in line
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["steps"] == 3
+
+
+def capsys_cleared(capsys):
+    capsys.readouterr()
+    return capsys
+
+
+def test_begin_with_weights_and_normalise(here):
+    assert main(["train", *SMALL, "--steps", "3"]) == 0
+    more = ("--weights", "run/model.safetensors", "--mean", "[0.5]", "--std", "[0.25]")
+    assert main(["train", *SMALL, "--steps", "0", *more, "--out", "two"]) == 0
+    assert main(["train", *SMALL, "--steps", "2", *more, "--out", "three"]) == 0
+    settings = {"size": 8, "classes": 2, "widths": (2, 2), "hidden": 4}
+    options = {"mean": [0.5], "std": [0.25], **settings}
+    models.load("rar-cnn", weights="three/model.safetensors", **options)
+    assert (
+        main(
+            [
+                "train",
+                *SMALL,
+                "--steps",
+                "1",
+                "--weights",
+                "three/model.safetensors",
+                "--out",
+                "four",
+            ]
+        )
+        == 0
+    )
+
+
+def test_a_factory_and_fewer_samples(here):
+    options = ("--model", "train_nets:small", "--samples", "16", "--steps", "2")
+    assert main(["train", *SMALL, *options, "--hold-out", "0"]) == 0
+    assert set(load_file("run/model.safetensors")) == {"1.weight", "1.bias"}
+    names = {name for _, name, _ in _logs.read("run/metrics.csv")}
+    assert names == {"adversarial", "learning_rate"}
+
+
+def test_validation_may_be_accuracy_alone(here, capsys):
+    options = ("--steps", "2", "--adversary", "none", "--audit", "none")
+    assert main(["train", *SMALL, *options]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    names = {name for _, name, _ in _logs.read("run/metrics.csv")}
+    assert names == {"adversarial", "learning_rate", "accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--objective", "SCAT()"), "objective 'SCAT' is unknown; did you mean SCAAT"),
+        (("--objective", "PGD(epsilon=-1)"), "epsilon=-1"),
+        (("--optimizer", "SDG(lr=1)"), "did you mean SGD"),
+        (("--schedule", "StpLR(2)"), "did you mean StepLR"),
+        (("--adversary", "TopK(Linf(0.1))"), "--adversary=TopK(Linf(0.1)) is a TopK, expected a"),
+        (("--audit", "PGD(Linf(0.1))"), "expected a AttributionAttack"),
+        (("--explainer", "Gradiant"), "did you mean Gradient"),
+        (("--data", "mnits"), "data set 'mnits' is unknown; did you mean mnist"),
+        (("--data", "mnist", "--root", "."), "mnist was not found"),
+        (("--model", "rar-cn"), "rar-cn"),
+        (("--model-options", "{width: 2}"), "has no setting 'width'"),
+        (("--model-options", "{classes: 3}"), "have 2 classes and the model 3 logits"),
+        (("--weights", "absent.safetensors"), "there is no weights file"),
+        (("--samples", "41"), "has 50 training samples in all"),
+        (("--hold-out", "50"), "has 50 training samples in all"),
+        (("--batch", "64"), "fewer than one batch of 64"),
+        (("--epochs", "3"), "expected one of them"),
+        (("--precision", "7"), "cannot run with"),
+        (("--accelerator", "abacus"), "cannot run with"),
+        (("--threads", "0"), "--threads=0"),
+        (("--config", "fashion-mnist/ig-sumnorm"), "did you mean fashion-mnist/ig-sum-norm"),
+        (("--logs", "[sql]"), "expected 'csv' or 'tensorboard'"),
+        (("--augment", "CropAndFlop()"), "did you mean CropAndFlip"),
+        (("--out", "images.npz"), "cannot make the folder"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_used(options, says, here, capsys):
+    assert says in fails(capsys, *SMALL, "--steps", "2", *options)
+
+
+@pytest.mark.parametrize("name", ["model", "data", "objective"])
+def test_what_is_missing(name, here, capsys):
+    given = list(SMALL)
+    where = given.index(f"--{name}")
+    del given[where : where + 2]
+    assert f"--{name} is missing; give it, or take a configuration" in fails(capsys, *given)
+
+
+def test_every_option_has_help():
+    for action in command.parser()._actions:
+        assert action.help, action.dest
+
+
+@pytest.mark.parametrize("name", configs())
+def test_shipped_configurations_parse_and_build(name):
+    settings = command.parser().parse_args(["--config", name])
+    assert settings.note.startswith(("Full", "Scaled down"))
+    assert settings.out == f"runs/{name}"
+    loop, objective, validation = command.recipes(settings)
+    shape, classes = SHAPES[settings.data]
+    data = Samples(torch.zeros(1, *shape), torch.zeros(1).long(), tuple(map(str, range(classes))))
+    settings.weights = None
+    model = command._model(settings, data).eval()
+    assert model(data.inputs).shape == (1, classes)
+    optimizer = make_optimizer(loop.optimizer, model)
+    make_schedule(loop.schedule, optimizer, loop.length(60000))
+    loop.check(60000, 1)
+    objective.check() if hasattr(objective, "check") else None
+    assert train.parse(repr(objective)) == objective
+    assert isinstance(validation.audit, attack.TopK)
+
+
+def test_the_released_settings_are_those_of_the_facts():
+    """Of facts 1.2 and 2.2, with sums over the batch made means."""
+    settings = yaml.safe_load(find_config("gtsrb/ig-sum-norm").read_text())
+    assert settings["batch"] == 64
+    optimizer = make_optimizer(settings["optimizer"], torch.nn.Linear(1, 1))
+    assert optimizer.defaults["lr"] == pytest.approx(64 * 1e-3)
+    assert optimizer.defaults["weight_decay"] == pytest.approx(2e-4 / 64)
+    assert train.parse(settings["objective"]) == train.IGSumNorm(
+        8 / 255, steps=7, step_size=2 / 255, weight=1.0, points=50, attack_points=5
+    )
+    flowers = yaml.safe_load(find_config("flowers17/ig-norm").read_text())
+    optimizer = make_optimizer(flowers["optimizer"], torch.nn.Linear(1, 1))
+    schedule = make_schedule(flowers["schedule"], optimizer, 70001)
+    assert optimizer.defaults["lr"] == pytest.approx(16 * 1e-4)
+    assert [schedule.factor(step) for step in (0, 499, 500, 59999, 60000)] == [1, 1, 10, 10, 1]
+
+
+def test_two_processes_from_the_command_line(here):
+    """The launcher starts the same command again, once for each further process."""
+    script = Path(sys.executable).parent / "surefoot"
+    more = ["--steps", "3", "--devices", "2", "--strategy", "ddp", "--threads", "1"]
+    done = subprocess.run(  # noqa: S603 (the command of this package)
+        [script, "train", *SMALL, *more], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("3 steps") == 1
+    two = load_file("run/model.safetensors")
+    assert main(["train", *SMALL, "--steps", "3", "--out", "one"]) == 0
+    for name, value in load_file("one/model.safetensors").items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6)
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["devices"] == "2"
