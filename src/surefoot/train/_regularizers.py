@@ -23,17 +23,19 @@ def cacr(true: Tensor, other: Tensor, temperature: Temperature = 1.0) -> Tensor:
     Args:
         true: TCA, (N, ...), attributions of the label's probability at x'.
         other: NCA, those of the runner-up's.
-        temperature: what both maps are divided by; "auto" (this project's remedy) takes each
-            sample's standard deviation of the class map, without a gradient through it.
+        temperature: what both maps are divided by; "auto" (this project's remedy) takes the root
+            mean square of the two maps' standard deviations, sample by sample, without a gradient
+            through it.
     """
     true, other = wide(reduce(true, "sum")), wide(reduce(other, "sum"))
-    scale = _scale(true, temperature)
+    scale = _scale(true, other, temperature)
     return from_uniform(other / scale) - from_uniform(true / scale)
 
 
-def _scale(true: Tensor, temperature: Temperature) -> Tensor:
+def _scale(true: Tensor, other: Tensor, temperature: Temperature) -> Tensor:
     if temperature == "auto":
-        spread = true.detach().std(1, correction=0, keepdim=True)
+        both = torch.stack([true.detach(), other.detach()])
+        spread = both.var(2, correction=0, keepdim=True).mean(0).sqrt()
         return torch.where(spread > 0, spread, torch.ones_like(spread))
     if isinstance(temperature, str) or not temperature > 0:
         raise SurefootError(f'temperature={temperature!r}, expected a number above 0 or "auto"')
