@@ -6,7 +6,7 @@ FOLDER holds the data set (`surefoot.data.load("fashion-mnist")` says what it lo
 networks are trained naturally here (RAR's CNN: 3 epochs of Adam 1e-3; a ResNet-18 for 32 pixels
 on padded images: 3000 images) and kept in runs/benchmarks.
 
-rar: IntegratedGradients with 10 points, scored with 100, k = 100, epsilon 0.1, 50 steps, on the
+rar: IntegratedGradients with 10 points, scored with 100, k = 100, epsilon 0.1, 30 steps, on the
 first test images that the network gets right; random signs (20 draws) beside it.
 
 port: the published loop (arXiv 1905.09957, released code, as read): one image at a time, plain sign
@@ -16,7 +16,6 @@ tau). Same map, same budget, batch 16. Seconds are the process's CPU seconds on 
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resume import RESULTS, mean, rows, table
+from resume import Jobs, mean, study, table
 from surefoot import attack, data, explain, gradients, metric, models
 from surefoot.attack import Linf, RandomSign, TopK
 
@@ -89,7 +88,7 @@ def correct(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def rar(model: nn.Module, x: Tensor, y: Tensor, beta: Any) -> dict[str, Any]:
     """One batch in RAR's setting: the share of the top k left for each image."""
     judge = explain.IntegratedGradients(steps=100)
-    found = TopK(Linf(EPSILON, steps=50), k=K, seed=SEED, beta=beta)(
+    found = TopK(Linf(EPSILON, steps=30), k=K, seed=SEED, beta=beta)(
         model, x, y, explain.IntegratedGradients(steps=10), score_with=judge
     )
     random = RandomSign(Linf(EPSILON, restarts=20), k=K, seed=SEED, trace=True)(
@@ -172,9 +171,9 @@ def timed(run: Callable[[], Tensor]) -> tuple[Tensor, float]:
     return found, time.process_time() - begun
 
 
-def jobs(root: str, count: int, only: str | None) -> dict[str, Callable[[], Any]]:
+def jobs(root: str, count: int, only: str | None) -> Jobs:
     """What is measured, by name."""
-    found: dict[str, Callable[[], Any]] = {}
+    found: Jobs = {}
     if only in (None, "port"):
         model, x, y = resnet(root)
         x, y = x[:BATCH], y[:BATCH]
@@ -220,22 +219,19 @@ def markdown(done: dict[str, Any]) -> str:
     return table(first, lines) + "\n\n" + table(["network, map", *head], sides)
 
 
-def main() -> None:
-    """Run what is not in the result file yet."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this study adds to a study's options."""
     parser.add_argument("--root", help="folder of the data set")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--only", choices=["rar", "port"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=RESULTS / "attack_fashion.json")
-    parser.add_argument("--markdown", action="store_true", help="print the result file as tables")
-    options = parser.parse_args()
-    if options.markdown:
-        print(markdown(json.loads(options.output.read_text())))
-        return
-    torch.set_num_threads(options.threads)
-    rows(options.output, jobs(options.root, options.images, options.only))
 
 
 if __name__ == "__main__":
-    main()
+    study(
+        __doc__,
+        "attack_fashion",
+        lambda chosen: jobs(chosen.root, chosen.images, chosen.only),
+        markdown,
+        options=options,
+        threads=1,
+    )

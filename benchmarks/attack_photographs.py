@@ -9,19 +9,14 @@ mean over draws of random signs of the same size. The last rows check finite dif
 double backward. Rows are written one by one; a rerun goes on where the last one stopped.
 """
 
-import argparse
-import json
 import statistics
 import time
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from resume import RESULTS, correct_photographs, mean, rows, table
+from resume import Jobs, correct_photographs, mean, study, table
 from surefoot import attack, explain, models
 from surefoot.attack import Linf, RandomSign, TopK
 
@@ -99,11 +94,11 @@ def _timed(model: nn.Module, image: Tensor, e: explain.Explainer, way: str) -> f
     return (took[1] - took[0]) / 2
 
 
-def jobs(model: nn.Module, count: int) -> dict[str, Callable[[], Any]]:
+def jobs(model: nn.Module, count: int) -> Jobs:
     """What is measured, by name; the bars' radius comes first."""
     photographs = correct_photographs(model, 224)[:count]
     order = sorted(EPSILONS, key=lambda epsilon: epsilon != 1)
-    found: dict[str, Callable[[], Any]] = {
+    found: Jobs = {
         f"{name}, {epsilon}/255, {photo}": partial(attacked, model, image, name, epsilon)
         for epsilon in order
         for name in SETTINGS
@@ -145,21 +140,11 @@ def markdown(done: dict[str, Any]) -> str:
     return table(head, lines) + "\n\n" + table(columns, second)
 
 
-def main() -> None:
-    """Run what is not in the result file yet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photographs", type=int, default=17)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=RESULTS / "attack_photographs.json")
-    parser.add_argument("--markdown", action="store_true", help="print the result file as tables")
-    options = parser.parse_args()
-    if options.markdown:
-        print(markdown(json.loads(options.output.read_text())))
-        return
-    torch.set_num_threads(options.threads)
-    model = models.load("efficientnet-lite0")
-    rows(options.output, jobs(model, options.photographs))
-
-
 if __name__ == "__main__":
-    main()
+    study(
+        __doc__,
+        "attack_photographs",
+        lambda chosen: jobs(models.load("efficientnet-lite0"), chosen.photographs),
+        markdown,
+        options=lambda parser: parser.add_argument("--photographs", type=int, default=17),
+    )

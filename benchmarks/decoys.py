@@ -6,15 +6,13 @@ Writes one JSON file, row by row, and goes on where an earlier run of the same s
 """
 
 import argparse
-import json
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from resume import Jobs, study
 from surefoot import data, explain, metric, models
 from surefoot.decoy import Decoys, make_decoys
 
@@ -103,10 +101,10 @@ def counts(model: nn.Module, image: Tensor) -> list[dict[str, Any]]:
     return rows
 
 
-def jobs(model: nn.Module, name: str, image: Tensor, table: bool) -> dict[str, Callable[[], Any]]:
+def jobs(model: nn.Module, name: str, image: Tensor, table: bool) -> Jobs:
     """What is measured on one photograph, by name."""
     prefix = next(n for n, _ in model.named_modules() if n.endswith("_blocks"))[: -len("_blocks")]
-    found: dict[str, Callable[[], Any]] = {f"{name}: defaults": lambda: certificate(model, image)}
+    found: Jobs = {f"{name}: defaults": lambda: certificate(model, image)}
     if not table:
         return found
     for layer in LAYERS:
@@ -147,33 +145,23 @@ def markdown(done: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run what is not in the result file yet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photographs", type=int, default=3, help="how many, at the defaults")
-    parser.add_argument("--tables", type=int, default=2, help="how many of them get the tables")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/decoys.json"))
-    parser.add_argument("--markdown", action="store_true", help="print the result file as tables")
-    options = parser.parse_args()
-    if options.markdown:
-        print(markdown(json.loads(options.output.read_text())))
-        return
-    torch.set_num_threads(options.threads)
+def everything(options: argparse.Namespace) -> Jobs:
+    """The defaults on every photograph first, then the tables."""
     model = models.load("efficientnet-lite0")
-    done = json.loads(options.output.read_text()) if options.output.exists() else {}
     photographs = [(n, data.load_image(p, 224)) for n, p in data.photographs()]
-    todo: dict[str, Callable[[], Any]] = {}
+    todo: Jobs = {}
     for with_table in (False, True):
         for i, (name, image) in enumerate(photographs[: options.photographs]):
             if with_table <= (i < options.tables):
                 todo |= jobs(model, name, image, with_table)
-    for job, run in todo.items():
-        if job not in done:
-            done[job] = run()
-            options.output.write_text(json.dumps(done, indent=1) + "\n")
-            print(job, done[job], flush=True)
+    return todo
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this study adds to a study's options."""
+    parser.add_argument("--photographs", type=int, default=3, help="how many, at the defaults")
+    parser.add_argument("--tables", type=int, default=2, help="how many of them get the tables")
 
 
 if __name__ == "__main__":
-    main()
+    study(__doc__, "decoys", everything, markdown, options=options)

@@ -14,17 +14,12 @@ clean heat map's norm beside it. Decoys that score have another seed than those 
 written one by one; a rerun goes on where the last one stopped.
 """
 
-import argparse
-import json
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from resume import RESULTS, correct_photographs, mean, rows, table
+from resume import Jobs, correct_photographs, mean, study, table
 from surefoot import attack, explain, metric, models
 from surefoot.attack import Linf, MassCenter, RandomSign, TopK
 from surefoot.explain import Explainer
@@ -94,7 +89,7 @@ def photograph(model: nn.Module, image: Tensor, name: str) -> dict[str, Any]:
     return row
 
 
-def jobs(model: nn.Module, only: str | None) -> dict[str, Callable[[], Any]]:
+def jobs(model: nn.Module, only: str | None) -> Jobs:
     """What is measured, by name."""
     return {
         f"{name}, {photo}, {size} pixels": partial(photograph, model, image, name)
@@ -121,21 +116,13 @@ def markdown(done: dict[str, Any]) -> str:
     return table([*head, "decoy: SS", "decoy SS lower"], lines)
 
 
-def main() -> None:
-    """Run what is not in the result file yet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=list(BASES), help="one base explainer")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=RESULTS / "decoys_under_attack.json")
-    parser.add_argument("--markdown", action="store_true", help="print the result file as a table")
-    options = parser.parse_args()
-    if options.markdown:
-        print(markdown(json.loads(options.output.read_text())))
-        return
-    torch.set_num_threads(options.threads)
-    model = models.load("efficientnet-lite0")
-    rows(options.output, jobs(model, options.only))
-
-
 if __name__ == "__main__":
-    main()
+    study(
+        __doc__,
+        "decoys_under_attack",
+        lambda chosen: jobs(models.load("efficientnet-lite0"), chosen.only),
+        markdown,
+        options=lambda parser: parser.add_argument(
+            "--only", choices=list(BASES), help="one base explainer"
+        ),
+    )

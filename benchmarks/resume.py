@@ -1,5 +1,6 @@
 """What the studies share: result files that grow row by row, and the labelled photographs."""
 
+import argparse
 import importlib.util
 import json
 from collections.abc import Callable
@@ -15,7 +16,35 @@ from surefoot.files import write_whole
 RESULTS = Path("benchmarks/results")
 
 
-def rows(path: Path, jobs: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+Jobs = dict[str, Callable[[], Any]]
+
+
+def study(
+    about: str | None,
+    name: str,
+    jobs: Callable[[argparse.Namespace], Jobs],
+    markdown: Callable[[dict[str, Any]], str],
+    *,
+    options: Callable[[argparse.ArgumentParser], Any] = lambda _parser: None,
+    threads: int = 2,
+) -> None:
+    """The command line of a study: run what its result file does not hold yet, or print it."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options(parser)
+    parser.add_argument("--threads", type=int, default=threads)
+    parser.add_argument("--output", type=Path, default=RESULTS / f"{name}.json")
+    parser.add_argument("--markdown", action="store_true", help="print the result file as tables")
+    chosen = parser.parse_args()
+    if chosen.markdown:
+        print(markdown(json.loads(chosen.output.read_text())))
+        return
+    torch.set_num_threads(chosen.threads)
+    rows(chosen.output, jobs(chosen))
+
+
+def rows(path: Path, jobs: Jobs) -> dict[str, Any]:
     """Run the jobs that the file at `path` does not hold, writing each as it ends; all rows."""
     done = json.loads(path.read_text()) if path.exists() else {}
     for name, run in jobs.items():

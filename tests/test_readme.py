@@ -28,12 +28,12 @@ class Features(nn.Module):
 @pytest.mark.filterwarnings("ignore:a decoy map is zero everywhere")  # a tiny random ReLU net
 def test_blocks_of_python_run(monkeypatch):
     torch.manual_seed(0)
-    net, picture = Features().eval(), torch.rand(3, 24, 24)
+    net, picture = Features().eval(), torch.rand(3, 40, 40)
     monkeypatch.setattr(surefoot.models, "load", lambda name: net)
     monkeypatch.setattr(surefoot.data, "load_image", lambda path, size: picture)
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     for block in blocks:
         exec(block, names)  # noqa: S102 (our own README)
-    assert len(blocks) == 2
-    assert names["heat"].shape == (1, 24, 24)
+    assert len(blocks) == 4
+    assert names["heat"].shape == (1, 40, 40)
