@@ -273,6 +273,22 @@ def test_records_and_tokens_work(objective: train.Objective) -> None:
 
 
 @each_objective
+def test_lower_precision_is_close_or_at_least_finite(objective: train.Objective) -> None:
+    """Under autocast logits come in 16 bits, where a divergence would turn negative."""
+    model, (x, y) = curved_net().float().eval(), batch()
+    full = objective(model, x.float(), y, generator=seeded()).terms
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective(model, x.float(), y, generator=seeded())
+    loss.total.backward()
+    for name, value in full.items():
+        assert loss.terms[name].item() == pytest.approx(value.item(), rel=0.05, abs=2e-5)
+    assert loss.total.dtype == torch.float32
+    half = objective(model.bfloat16(), x.bfloat16(), y, generator=seeded())
+    half.total.backward()
+    assert half.total.item() == pytest.approx(loss.total.item(), rel=0.1)
+
+
+@each_objective
 def test_one_label_for_all(objective: train.Objective) -> None:
     model, (x, _) = curved_net().eval(), batch()
     one, many = (

@@ -116,6 +116,11 @@ def forward(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> Te
     return checks.check_logits(run(model, inputs, extra), len(inputs))
 
 
+def single(logits: Tensor) -> Tensor:
+    """Logits in single precision at least: in 16 bits probabilities do not even add up to 1."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def run(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object:
     """`model(inputs, **extra)` on a copy, so that a first layer in place harms nothing.
 
@@ -201,7 +206,7 @@ def _logits_and_gradients(
     again = request.create_graph
     with _autograd(again):
         inputs = _differentiable(request)
-        logits = forward(request.model, inputs, request.extra)
+        logits = single(forward(request.model, inputs, request.extra))
         found = []
         totals = scores(logits)
         for left, total in zip(range(len(totals))[::-1], totals, strict=True):

@@ -66,7 +66,7 @@ class Batch:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """The model's logits (N, K) at `inputs`, after checking the labels against them."""
-        logits = gradients.forward(self.model, inputs, self.extra)
+        logits = gradients.single(gradients.forward(self.model, inputs, self.extra))
         checks.check_target_range(self.labels, logits, "labels")
         return logits
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from surefoot import gradients
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
+from surefoot.metric._inputs import rows
 from surefoot.train._base import Objective, Parts
 from surefoot.train._batch import Batch
 from surefoot.train._divergence import cross_entropy
@@ -55,12 +56,13 @@ class SmoothedCurvature(Objective):
 
 def largest(jacobian: list[Tensor], p: Tensor) -> Tensor:
     """lambda_max of W (diag(p) - p p^T) W^T, (N,), from K gradients (N, ...) and p (N, K)."""
-    W = torch.stack([reduce(row, "mean").flatten(1) for row in jacobian], 2)
+    W = torch.stack([rows(reduce(column, "mean")) for column in jacobian], 2)
     root = p.sqrt()[:, None]
     scaled = W * root
     # W B = W diag(sqrt p) - (W p) sqrt(p)^T
     WB = scaled - (scaled * root).sum(2, keepdim=True) * root
-    gram = WB.transpose(1, 2) @ WB
+    with torch.autocast(WB.device.type, enabled=False):
+        gram = WB.transpose(1, 2) @ WB
     # The solver raises on NaN; the objective should say which term has it.
     bad = ~torch.isfinite(gram).all(2).all(1)
     values: Tensor = torch.linalg.eigvalsh(gram.masked_fill(bad[:, None, None], 0))

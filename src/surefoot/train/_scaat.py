@@ -15,7 +15,7 @@ from surefoot import gradients
 from surefoot.attack._budget import Box
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
-from surefoot.metric._inputs import Count
+from surefoot.metric._inputs import Count, rows
 from surefoot.metric._ranks import average
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch
@@ -117,16 +117,18 @@ class SCAAT(Adversarial):
     def _share(self, saliency: Tensor, grown: float) -> Tensor:
         if self.constraint == "uniform":
             return torch.ones_like(saliency)
-        rows = saliency.flatten(1)
+        places = rows(saliency)
         if self.threshold is not None:
-            limit = grown * self.threshold * rows.amax(1, keepdim=True)
-            below = (rows < limit).to(rows)
-            share = below if self.constraint == "hard" else below * (1 - rows / limit).nan_to_num()
+            limit = grown * self.threshold * places.amax(1, keepdim=True)
+            below = (places < limit).to(places)
+            share = (
+                below if self.constraint == "hard" else below * (1 - places / limit).nan_to_num()
+            )
         elif self.constraint == "hard":
-            share = bottom(rows, self.k, grown).to(rows)
+            share = bottom(places, self.k, grown).to(places)
         else:
-            share = 1 - (average(rows) / max(1, rows.shape[1] - 1)).to(rows)
-        return share.view_as(saliency)
+            share = 1 - (average(places) / max(1, places.shape[1] - 1)).to(places)
+        return share.view_as(saliency).to(saliency)
 
     def _look(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
         """Clean logits, where they are at hand or needed, and the S of places."""
