@@ -5,6 +5,7 @@ from typing import Any
 
 from surefoot import train
 from surefoot.errors import SurefootError, suggest
+from surefoot.recipes import construct
 from surefoot.train._base import Objective
 
 
@@ -29,11 +30,8 @@ def get(name: str, **options: Any) -> Objective:
     known = public()
     if name not in known:
         raise SurefootError(f"there is no objective {name!r}; {suggest(name, known)}")
-    allowed = list(inspect.signature(known[name]).parameters)
-    for option in options:
-        if option not in allowed:
-            raise SurefootError(f"{name} has no setting {option!r}; {suggest(option, allowed)}")
-    return known[name](**options)
+    objective: Objective = construct(known[name], [], options)
+    return objective
 
 
 def public() -> dict[str, type[Objective]]:
