@@ -338,6 +338,7 @@ ERRORS = [
     (TopK(BUDGET, k=K, beta=(0, 10)), {}, r"beta=\(0, 10\), expected positive numbers"),
     (TopK(BUDGET, k=K, difference=0.0), {}, "difference=0.0, expected a positive number"),
     (TopK(BUDGET, k=K, subset=0), {}, "subset=0: expected refresh >= 1"),
+    (TopK(BUDGET, k=K, candidates=0), {}, "candidates=0, expected at least 1"),
     (TopK(0.1, k=K), {}, "budget=0.1, expected attack.Linf"),
     (TopK([], k=K), {}, r"budget=\[\], expected attack.Linf"),
     (TopK(BUDGET, k=K, reduction="median"), {}, "reduction='median' is unknown"),
@@ -383,3 +384,23 @@ def test_recipes_show_what_differs_and_compare_by_value():
     assert Target(BUDGET, region=region) == Target(BUDGET, region=region.clone())
     assert hash(Target(BUDGET, region=region)) == hash(Target(BUDGET, region=region.clone()))
     assert Target(BUDGET, region=region) != Target(BUDGET)
+
+
+def test_of_several_candidates_the_scored_map_takes_its_worst(net, images):
+    rough, fine = IntegratedGradients(steps=2), IntegratedGradients(steps=64)
+    settings = {"k": 15, "second_order": "finite"}
+    one, five = (
+        TopK(Linf(0.1, steps=20), **settings, candidates=count)(
+            net, images, None, rough, score_with=fine
+        )
+        for count in (1, 5)
+    )
+    left = [r.scores["topk_intersection"] for r in (one, five)]
+    assert (left[1] <= left[0]).all()
+    assert (left[1] < left[0]).any()
+    target = net(images).argmax(1)
+    torch.testing.assert_close(five.after, fine(net, five.inputs, target))
+    again = TopK(Linf(0.1, steps=20), **settings, candidates=5)(net, images, None, rough)
+    same = TopK(Linf(0.1, steps=20), **settings)(net, images, None, rough)
+    own = "topk_intersection"  # the best by the attacked map itself is among the five
+    torch.testing.assert_close(again.scores[own], same.scores[own])

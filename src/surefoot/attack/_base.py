@@ -50,6 +50,8 @@ class AttributionAttack(Recipe):
         reduction: of the maps, for the objective and the scores alike; see `explain.reduce`.
         seed: of random starts and of the draws of decoys.
         restarts: runs; None takes the budget's.
+        candidates: best iterates kept of each sample, of which the one is taken that changes the
+            scored map (`score_with`, or fresh decoys) most.
         stop_at: the attack's own score at which a sample has changed enough and leaves the batch;
             None lets all steps run.
         second_order: how the derivative of a map is taken: "exact" (double backward), "finite"
@@ -79,6 +81,7 @@ class AttributionAttack(Recipe):
     reduction: Reduction = field(default="sum_abs", kw_only=True)
     seed: int = field(default=0, kw_only=True)
     restarts: int | None = field(default=None, kw_only=True)
+    candidates: int = field(default=1, kw_only=True)
     stop_at: float | None = field(default=None, kw_only=True)
     second_order: SecondOrder = field(default="auto", kw_only=True)
     beta: Beta = field(default="auto", kw_only=True)
@@ -184,6 +187,8 @@ class AttributionAttack(Recipe):
         view = view_of(case, self.second_order, self.refresh, self.subset, self.seed)
         if self.difference is not None and not self.difference > 0:
             raise SurefootError(f"difference={self.difference}, expected a positive number or None")
+        if self.candidates < 1:
+            raise SurefootError(f"candidates={self.candidates}, expected at least 1")
         beta = _beta.resolve(self.beta, case.request)
         with reporter(self.progress, type(self).__name__) as progress:
             return Search(
@@ -197,6 +202,7 @@ class AttributionAttack(Recipe):
                 beta=_beta.growth(beta),
                 difference=self._difference(case),
                 kick=self.stationary,
+                candidates=self.candidates,
                 progress=progress,
             ).run()
 
@@ -229,10 +235,14 @@ class AttributionAttack(Recipe):
         return reduce(maps, self.reduction)
 
     def _result(self, case: Case, best: Best) -> AttackResult:
-        inputs, after, kept = case.judge(best)
-        before_reduced, after_reduced = self.reduced(case.before), self.reduced(after)
+        before_reduced = self.reduced(case.before)
+        held = self.hold(before_reduced)
+        inputs, after, kept = case.judge(
+            best, lambda maps: self._sign * self.score(self.reduced(maps), held)
+        )
+        after_reduced = self.reduced(after)
         scores = similarities(before_reduced, after_reduced, self.entries(before_reduced))
-        own = self.score(after_reduced, self.hold(before_reduced))
+        own = self.score(after_reduced, held)
         return AttackResult(
             attack=self,
             explainer=case.scorer,

@@ -1,5 +1,6 @@
 """What is attacked and what is scored, with all that stays the same for every budget."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -17,6 +18,7 @@ from surefoot.explain._recipe import freeze
 from surefoot.gradients import Query
 
 SecondOrder = Literal["auto", "exact", "finite"]
+Damage = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,28 @@ class Case:
         labels = gradients.predict(request.model, request.inputs, request.extra).argmax(1)
         return cls(request, explainer, labels, maps, scorer, judge, before)
 
-    def judge(self, best: Best) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs, scored maps and whether the prediction is kept; what failed is as it was."""
-        model, extra = self.judge_model, self.request.extra
-        clean, moved = (
-            gradients.predict(model, inputs, extra).argmax(1)
-            for inputs in (self.request.inputs, best.inputs)
-        )
-        kept = best.found & (clean == moved)
-        inputs = _where(kept, best.inputs, self.request.inputs)
-        after = explained(self.scorer, replace(self.request, model=model, inputs=inputs))
-        return inputs, _where(kept, after, self.before), kept
+    def judge(self, best: Best, damage: Damage) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, scored maps and whether the prediction is kept; what failed is as it was.
+
+        Of several candidates each sample takes the one that does most damage to the scored map.
+        """
+        inputs, after = self.request.inputs, self.before
+        kept, most = torch.zeros_like(self.labels, dtype=torch.bool), best.damage[0]
+        for points, known in zip(best.inputs, best.damage, strict=True):
+            ok, maps = self._judged(points, known > -torch.inf)
+            done = known if best.slots == 1 else damage(maps).to(most)
+            better = ok & (~kept | (done > most))
+            inputs, after = _where(better, points, inputs), _where(better, maps, after)
+            kept, most = kept | better, torch.where(better, done, most)
+        return inputs, after, kept
+
+    def _judged(self, points: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether found points (N, ...) keep the scored model's prediction, and their maps."""
+        model, extra, clean = self.judge_model, self.request.extra, self.request.inputs
+        was, now = (gradients.predict(model, x, extra).argmax(1) for x in (clean, points))
+        kept = found & (was == now)
+        asked = replace(self.request, model=model, inputs=_where(kept, points, clean))
+        return kept, explained(self.scorer, asked)
 
 
 def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -37,13 +37,13 @@ class RandomSign(AttributionAttack):
 
     def explore(self, case: Case, budget: Budget, box: Box, held: Held) -> Best:
         """The draws, each scored once; one draw alone need not be."""
-        best = Best(case.request.inputs.clone(), len(case.labels))
+        best = Best(case.request.inputs)
         goal = self.goal(case, held)
         everyone = torch.arange(best.count, device=box.centre.device)
         for draw in range(budget.restarts):
             points = budget.signs(self.seed, draw, box)
             asked = replace(case.request, inputs=points)
-            damage = best.damage.new_zeros(best.count)
+            damage = points.new_zeros(best.count)
             if budget.restarts > 1 or self.trace:
                 damage = goal.damage(explained(case.explainer, asked), everyone)
             best.open_trace(1)[0] = damage

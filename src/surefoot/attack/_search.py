@@ -49,6 +49,7 @@ class Search:
         beta: of the surrogate, by the share of the steps done.
         difference: root mean square of the step of a finite difference; None goes by the budget.
         kick: whether the first step is random because the clean input is a stationary point.
+        candidates: how many iterates are kept of each sample.
         progress: called with the steps done and their number.
     """
 
@@ -62,11 +63,12 @@ class Search:
     beta: Callable[[float], float | None]
     difference: float | None
     kick: bool
+    candidates: int
     progress: Progress
 
     def run(self) -> "Best":
         """All restarts; a sample that is done takes no part in later ones."""
-        best = Best(self.request.inputs.clone(), len(self.labels))
+        best = Best(self.request.inputs, self.candidates)
         for restart in range(self.budget.restarts):
             self._ascend(restart, best)
         return best
@@ -181,40 +183,45 @@ def _warn_flat() -> None:
 
 @dataclass
 class Best:
-    """Each sample's best iterate among those that keep its prediction.
+    """Each sample's best iterates among those that keep its prediction.
 
     Attributes:
-        inputs: (N, ...); the clean input where there is none.
-        count: N.
-        damage: (N,), minus infinity where there is none.
+        clean: (N, ...).
+        slots: C, how many are kept of each.
+        inputs: (C, N, ...), in no order; the clean input where there is none.
+        damage: (C, N), minus infinity where there is none.
         traces: the damage at every step of each run, (steps + 1, N), NaN where not looked at.
     """
 
-    inputs: Tensor
-    count: int
+    clean: Tensor
+    slots: int = 1
+    inputs: Tensor = field(init=False)
     damage: Tensor = field(init=False)
     traces: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.damage = self.inputs.new_full((self.count,), -torch.inf)
+        self.inputs = self.clean.expand(self.slots, *self.clean.shape).clone()
+        self.damage = self.clean.new_full((self.slots, self.count), -torch.inf)
 
     @property
-    def found(self) -> Tensor:
-        """Whether there is an iterate that keeps the prediction, (N,)."""
-        return self.damage > -torch.inf
+    def count(self) -> int:
+        """N."""
+        return len(self.clean)
 
     def open(self, enough: float) -> Tensor:
         """Numbers of the samples that are not done."""
-        return (self.damage < enough).nonzero()[:, 0]
+        return (self.damage.amax(0) < enough).nonzero()[:, 0]
 
     def open_trace(self, steps: int) -> Tensor:
         """The trace of a new run."""
-        self.traces.append(self.inputs.new_full((steps, self.count), torch.nan))
+        self.traces.append(self.clean.new_full((steps, self.count), torch.nan))
         return self.traces[-1]
 
     def note(self, which: Tensor, points: Tensor, damage: Tensor, kept: Tensor) -> None:
-        """Remember the iterates that are better than what there was."""
+        """Remember the iterates that are better than the worst of what there was."""
         damage = damage.to(self.damage)
-        better = kept & (damage > self.damage[which])
-        self.damage[which[better]] = damage[better]
-        self.inputs[which[better]] = points[better]
+        least, slot = self.damage[:, which].min(0)
+        better = kept & (damage > least)
+        where = slot[better], which[better]
+        self.damage[where] = damage[better]
+        self.inputs[where] = points[better]
