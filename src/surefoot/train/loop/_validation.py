@@ -72,7 +72,8 @@ class Validation(Recipe):
             (self._adversarial, self.attacked if self.adversary else 0),
             (self._audit, self.audited if self.audit else 0),
         ]
-        with eval_mode(model):
+        # Lightning validates under inference_mode, whose tensors autograd refuses.
+        with torch.inference_mode(False), eval_mode(model):
             for measure, count in plan:
                 numbers = spread(data, count)[rank::processes]
                 for part in _parts(data, numbers, self.batch, device):
