@@ -236,6 +236,7 @@ def test_bad_settings_of_scaat(options: dict, message: str, model: nn.Module) ->
         (train.FreeAT(norm="l2"), "norm='l2'"),
         (train.SaliencyGuided(fill="corner"), "fill='corner', choose one of"),
         (train.SaliencyGuided(ranking="up"), "ranking='up'"),
+        (train.IGNorm(random_start=False), "no slope to climb"),
         (train.IGNorm(points=0), "0 points, expected at least 1"),
         (train.AttributionalRegularizers(temperature=0), "temperature=0, expected"),
         (train.AttributionalRegularizers(label="both"), "label='both'"),

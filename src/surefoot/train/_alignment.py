@@ -83,16 +83,14 @@ class InputGradientAlignment(Adversarial):
         return top(rows, count(self.k, rows.shape[1])).view_as(g)
 
     def _distances(
-        self, batch: Batch, points: Tensor, seen: Tensor | None = None
+        self, batch: Batch, points: Tensor, seen: Tensor | float = 1.0
     ) -> tuple[Tensor, Tensor]:
         """d(x, g_y) and d(x, g_c), each (N,), over the entries that are seen."""
         model = self._surrogate(batch.model)
         request = replace(batch.request(points, create_graph=True), model=model)
         _, (g_y, g_c) = gradients.logits_and_gradients(request, _paths.logit, _paths.other_logit)
         x = (points - _channels(self.mean, points)) / _channels(self.std, points)
-        x = x if seen is None else x * seen
-        g_y = g_y if seen is None else g_y * seen
-        return _distance(x, g_y), _distance(x, g_c if seen is None else g_c * seen)
+        return _distance(x * seen, g_y * seen), _distance(x * seen, g_c * seen)
 
     def _surrogate(self, model: nn.Module) -> nn.Module:
         return model if self.beta is None else smooth(model, self.beta)

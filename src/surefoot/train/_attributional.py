@@ -77,8 +77,9 @@ class AttributionalRegularizers(PathAdversarial):
 
     @property
     def _weights(self) -> tuple[float, float]:
-        own = self.cacr_weight, self.wacr_weight
-        return tuple(self.weight if w is None else w for w in own)  # type: ignore[return-value]
+        skew = self.weight if self.cacr_weight is None else self.cacr_weight
+        weigh = self.weight if self.wacr_weight is None else self.wacr_weight
+        return skew, weigh
 
     def _cross_entropy(self, batch: Batch, moved: Tensor, logits: Tensor | None) -> Tensor:
         """The label's term; the logits at x' are those of a path that ended there, if any did."""

@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
+from surefoot.errors import SurefootError
 from surefoot.train import _paths
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch
@@ -79,7 +80,7 @@ class IGNorm(PathAdversarial):
         attack_points: of those inside the attack (m / approx_factor of the released code).
         bounds: (low, high) of the inputs.
         norm: "linf" or "l2", of the ball.
-        random_start: whether the ascent starts at a random point of the ball.
+        random_start: cannot be False.
         chunk: inputs sent through the model at once.
     """
 
@@ -93,6 +94,11 @@ class IGNorm(PathAdversarial):
 
     def passes(self) -> Passes:
         return self.attack_passes() + Passes(parameters=1, second_parameters=self.points)
+
+    def check(self) -> None:
+        super().check()
+        if not self.random_start:
+            raise SurefootError("random_start=False: at x itself the norm has no slope to climb")
 
 
 @dataclass(frozen=True, repr=False)

@@ -93,7 +93,7 @@ class SCAAT(Adversarial):
         return Parts({"clean": (1.0, label), "divergence": (self.weight, apart)})
 
     def moved(self, batch: Batch) -> Tensor:
-        """X + d*, (N, ...)."""
+        """The perturbed inputs x + d*, (N, ...)."""
         box = around(batch.inputs, self.budget())
         with eval_mode(batch.model):
             logits, saliency = self._look(batch)
@@ -120,10 +120,8 @@ class SCAAT(Adversarial):
         places = rows(saliency)
         if self.threshold is not None:
             limit = grown * self.threshold * places.amax(1, keepdim=True)
-            below = (places < limit).to(places)
-            share = (
-                below if self.constraint == "hard" else below * (1 - places / limit).nan_to_num()
-            )
+            left = (1 - places / limit).clamp_min(0).nan_to_num()
+            share = (left > 0).to(left) if self.constraint == "hard" else left
         elif self.constraint == "hard":
             share = bottom(places, self.k, grown).to(places)
         else:
