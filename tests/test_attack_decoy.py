@@ -118,8 +118,8 @@ def test_an_iterate_that_kept_its_label_is_scored_when_the_last_one_has_not(net,
     last = torch.zeros(12, dtype=torch.bool)
     ask = Search._kept
 
-    def spy(search, moment):
-        kept = ask(search, moment)
+    def spy(search, moment, logits):
+        kept = ask(search, moment, logits)
         if moment.step:
             ever[moment.which] |= kept
         if moment.step == search.budget.steps and not spy.judged:

@@ -73,7 +73,7 @@ def held_baseline(explainer, x):
 @pytest.mark.parametrize("explainer", KNOWN + OTHERS, ids=repr)
 def test_double_backward_is_the_objectives_slope(explainer, moment):
     request, held = moment.request, held_baseline(explainer, moment.request.inputs)
-    _, rise = Exact(explainer).look(moment)
+    rise = Exact(explainer).look(moment).rise
 
     def value(x):
         return objective(held.attribute(replace(request, inputs=x)).detach(), moment.which)
@@ -86,8 +86,8 @@ def test_double_backward_is_the_objectives_slope(explainer, moment):
 @pytest.mark.parametrize("explainer", KNOWN, ids=repr)
 def test_differences_agree_with_double_backward(explainer, moment):
     assert second.has_finite(explainer)
-    maps, rise = Finite(explainer).look(moment)
-    exact_maps, exact_rise = Exact(explainer).look(moment)
+    maps, rise, _ = Finite(explainer).look(moment)
+    exact_maps, exact_rise, _ = Exact(explainer).look(moment)
     torch.testing.assert_close(maps(), exact_maps())
     true = exact_rise(objective)
     torch.testing.assert_close(rise(objective), true, rtol=0, atol=1e-4 * float(true.abs().max()))
@@ -119,7 +119,7 @@ def test_decoy_maps_change_through_max_minus_min_with_offsets_held(base, aggrega
     offsets = 0.2 * torch.randn(3, 6, 3, 8, 8).double()
     held = dict(enumerate(offsets))
     views = [Adaptive(decoy, finite, 10, None, 0, held) for finite in (True, False)]
-    (_, differ), (_, exact) = (view.look(moment) for view in views)
+    differ, exact = (view.look(moment).rise for view in views)
 
     def value(x):
         at = decoy.at_offsets(request.model, x, offsets, request.target, create_graph=False)
@@ -152,7 +152,7 @@ def test_true_decoys_tie_and_both_ways_share_alike(moment):
 
 def test_a_subset_of_decoys_is_drawn_for_each_step_and_shared(moment):
     view = Adaptive(Decoy(Gradient(), layer="0", patch=1, stride=2, decoys=16), True, 10, 3, 0, {})
-    view.look(moment)
+    view._search(moment)
     first, later = view._drawn(moment), view._drawn(replace(moment, step=1))
     assert first.shape == (3, 3, 3, 8, 8)
     assert not torch.equal(first, later)

@@ -182,6 +182,25 @@ def input_gradient(request: Query, score: Score) -> Tensor:
     return logits_and_gradients(request, named)[1][0]
 
 
+def gradient_and_logits(
+    request: Query, score: Score, chunk: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """`input_gradient` (N, ...) and the logits (N, K) of the same forward pass, in chunks."""
+
+    def named(logits: Tensor, target: Tensor) -> Tensor:
+        return class_scores(logits, target, score)
+
+    def compute(block: Block) -> tuple[Tensor, Tensor]:
+        logits, (gradient,) = logits_and_gradients(request.take(block.samples), named)
+        return gradient, logits
+
+    rows = rows_per_batch(request.inputs, chunk)
+    parts = [part for _, part in each_block(len(request.inputs), 1, rows, compute)]
+    return torch.cat([gradient for gradient, _ in parts]), torch.cat(
+        [logits for _, logits in parts]
+    )
+
+
 def logits_and_gradients(
     request: Query, *scores: Callable[[Tensor, Tensor], Tensor]
 ) -> tuple[Tensor, list[Tensor]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from surefoot import gradients
 from surefoot.attack._budget import Box, Budget
-from surefoot.attack._views import Moment, Objective, View
+from surefoot.attack._views import Look, Moment, Objective, View
 from surefoot.errors import SurefootWarning
 from surefoot.explain import Gradient
 from surefoot.gradients import Query
@@ -82,22 +82,19 @@ class Search:
             which = best.open(self.goal.enough)
             if not len(which):
                 break
-            moment = self._moment(points, which, step)
-            kept = self._kept(moment)
             last = step == self.budget.steps
             scored = moved and (last or self.view.scored(step))
+            moment, look, kept = self._look(points, which, step)
             if moved and not scored:
                 spare.keep(which[kept], points)
             elif scored and spare.revive(which[~kept], points):
-                moment = self._moment(points, which, step)
-                kept = self._kept(moment)
-            maps, rise = self.view.look(moment)
+                moment, look, kept = self._look(points, which, step)
             if scored:
-                damage = self.goal.damage(maps(), which)
+                damage = self.goal.damage(look.maps(), which)
                 trace[step, which] = damage
                 best.note(which, moment.request.inputs, damage, kept)
             if not last:
-                slope = self._slope(moment, rise, kept, first=not moved)
+                slope = self._slope(moment, look.rise, kept, first=not moved)
                 points[which] = self.budget.climb(points[which], slope, step, self.box.take(which))
                 moved = True
 
@@ -118,10 +115,16 @@ class Search:
         difference = self.difference or self.budget.reach(step, points[0].numel())
         return Moment(request, which, step, self.beta(min(1.0, share)), difference)
 
-    def _kept(self, moment: Moment) -> Tensor:
-        logits = gradients.predict(
-            moment.request.model, moment.request.inputs, moment.request.extra
-        )
+    def _look(self, points: Tensor, which: Tensor, step: int) -> tuple[Moment, Look, Tensor]:
+        """The samples `which` at one step, what is seen of them, and who keeps the prediction."""
+        moment = self._moment(points, which, step)
+        look = self.view.look(moment)
+        return moment, look, self._kept(moment, look.logits)
+
+    def _kept(self, moment: Moment, logits: Tensor | None) -> Tensor:
+        if logits is None:
+            asked = moment.request
+            logits = gradients.predict(asked.model, asked.inputs, asked.extra)
         return logits.argmax(1) == self.labels[moment.which]
 
     def _slope(

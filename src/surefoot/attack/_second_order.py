@@ -33,10 +33,12 @@ class Parts(NamedTuple):
     Attributes:
         mean: G(x), the mean gradient, (n, ...).
         multiplier: m(x), (n, ...), whose derivative is 1; None where it is the number 1.
+        logits: at x, (n, K), where the map's own passes give them.
     """
 
     mean: Tensor
     multiplier: Tensor | None
+    logits: Tensor | None = None
 
     @property
     def maps(self) -> Tensor:
@@ -60,8 +62,10 @@ def _is_product(explainer: Explainer) -> bool:
 def factors(explainer: Explainer, request: Query) -> Parts:
     """The map of a request, without a graph, as its factors."""
     request = replace(request, create_graph=False)
-    if type(explainer) is InputXGradient:
-        return Parts(mean_gradient(explainer, request, request), request.inputs)
+    if type(explainer) is Gradient or type(explainer) is InputXGradient:
+        score, chunk = explainer.score, explainer.chunk
+        mean, logits = gradients.gradient_and_logits(request, score, chunk)
+        return Parts(mean, request.inputs if type(explainer) is InputXGradient else None, logits)
     if type(explainer) is IntegratedGradients:
         way = request.inputs - resolve_baseline(explainer.baseline, request.inputs)
         return Parts(mean_gradient(explainer, request, request), way)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -49,6 +49,20 @@ class Moment:
         return replace(self.request, model=smooth(self.request.model, self.beta))
 
 
+class Look(NamedTuple):
+    """What is seen of an explainer at one step.
+
+    Attributes:
+        maps: gives the maps (n, ...) on the original model.
+        rise: gives the slope of an objective of maps by the inputs, (n, ...).
+        logits: (n, K), where they are at hand.
+    """
+
+    maps: Callable[[], Tensor]
+    rise: Rise
+    logits: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class View(ABC):
     """An explainer under attack."""
@@ -60,15 +74,15 @@ class View(ABC):
         return True
 
     @abstractmethod
-    def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
-        """The maps (n, ...) on the original model, when asked, and how an objective rises."""
+    def look(self, moment: Moment) -> Look:
+        """Maps and slopes, when asked."""
 
 
 @dataclass(frozen=True)
 class Exact(View):
     """Double backward through the explainer, in chunks of samples."""
 
-    def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
+    def look(self, moment: Moment) -> Look:
         request = moment.request
 
         def maps() -> Tensor:
@@ -82,14 +96,14 @@ class Exact(View):
                 rows(self.explainer, request),
             )
 
-        return maps, rise
+        return Look(maps, rise)
 
 
 @dataclass(frozen=True)
 class Finite(View):
     """Differences of gradients; the maps that are scored serve the difference, too."""
 
-    def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
+    def look(self, moment: Moment) -> Look:
         parts = second.factors(self.explainer, moment.request)
 
         def rise(objective: Objective) -> Tensor:
@@ -98,7 +112,7 @@ class Finite(View):
             here = parts if moment.beta is None else second.factors(self.explainer, curved)
             return second.finite(self.explainer, curved, here, v, moment.difference)
 
-        return lambda: parts.maps, rise
+        return Look(lambda: parts.maps, rise, parts.logits)
 
 
 @dataclass(frozen=True)
@@ -124,14 +138,17 @@ class Adaptive(View):
     def scored(self, step: int) -> bool:
         return step % self.refresh == 0
 
-    def look(self, moment: Moment) -> tuple[Callable[[], Tensor], Rise]:
-        request = moment.request
-        if self.scored(moment.step) or any(int(i) not in self.held for i in moment.which):
-            self._search(moment)
+    def look(self, moment: Moment) -> Look:
+        request, fresh = moment.request, False
+
+        def search() -> None:
+            nonlocal fresh
+            if not fresh:
+                self._search(moment)
+            fresh = True
 
         def maps() -> Tensor:
-            if not self.scored(moment.step):  # a last step between two searches
-                self._search(moment)
+            search()
             found = [self.held[int(i)] for i in moment.which]
             each = (
                 self.explainer.at_offsets(
@@ -147,11 +164,13 @@ class Adaptive(View):
             return torch.cat(list(each))
 
         def rise(objective: Objective) -> Tensor:
+            if self.scored(moment.step) or any(int(i) not in self.held for i in moment.which):
+                search()
             offsets = self._drawn(moment)
             find = self._finite if self.finite else self._exact
             return find(moment, offsets, objective)
 
-        return maps, rise
+        return Look(maps, rise)
 
     def _search(self, moment: Moment) -> None:
         request = moment.request
