@@ -171,25 +171,30 @@ def timed(run: Callable[[], Tensor]) -> tuple[Tensor, float]:
     return found, time.process_time() - begun
 
 
+def ports(root: str) -> Jobs:
+    """The port beside ours, with and without a surrogate for our derivatives."""
+    small, deep = cnn(root), resnet(root)
+    ig = explain.IntegratedGradients(steps=10, quadrature="right")
+    cases: dict[str, tuple[Any, ...]] = {
+        "ResNet-18, Gradient": (deep, explain.Gradient(), 1, 10),
+        "RAR CNN, IntegratedGradients": (small, ig, 10, 30),
+        "RAR CNN, Gradient": (small, explain.Gradient(), 1, 30),
+    }
+    return {
+        f"port, {name}, ours with beta {beta}": partial(
+            side_by_side, model, x[:BATCH], y[:BATCH], e, points, steps, beta
+        )
+        for beta in (None, 30.0)
+        for name, ((model, x, y), e, points, steps) in cases.items()
+    }
+
+
 def jobs(root: str, count: int, only: str | None) -> Jobs:
     """What is measured, by name."""
     found: Jobs = {}
     if only in (None, "port"):
-        model, x, y = resnet(root)
-        x, y = x[:BATCH], y[:BATCH]
-        found["port, ResNet-18, Gradient"] = partial(
-            side_by_side, model, x, y, explain.Gradient(), 1, 10, "auto"
-        )
+        found |= ports(root)
     model, x, y = cnn(root)
-    if only in (None, "port"):
-        ig = explain.IntegratedGradients(steps=10, quadrature="right")
-        first = x[:BATCH], y[:BATCH]
-        found["port, RAR CNN, IntegratedGradients"] = partial(
-            side_by_side, model, *first, ig, 10, 30, "auto"
-        )
-        found["port, RAR CNN, Gradient"] = partial(
-            side_by_side, model, *first, explain.Gradient(), 1, 30, "auto"
-        )
     for start in range(0, count, 20):
         if only in (None, "rar"):
             some = slice(start, start + 20)
