@@ -9,7 +9,7 @@ from surefoot.explain import Gradient
 
 datasets = pytest.importorskip("sklearn.datasets")
 
-FAST = {"steps": 2, "points": 3, "attack_points": 1}
+FAST = {"steps": 1, "points": 2, "attack_points": 1}
 STEPS, BATCH = 40, 64
 
 CASES = [
