@@ -1,5 +1,6 @@
 """`surefoot train`, and the configurations that come with the package."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -259,3 +260,37 @@ def test_two_processes_from_the_command_line(here):
     for name, value in load_file("one/model.safetensors").items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6)
     assert yaml.safe_load(Path("run/config.yaml").read_text())["devices"] == "2"
+
+
+def test_a_trained_network_is_exported_with_its_card(here):
+    more = ("--steps", "3", "--export", "net", "--note", "Scaled down.", "--mean", "[0.5]")
+    assert main(["train", *SMALL, *more]) == 0
+    card = json.loads(Path("net/card.json").read_text())
+    assert card["note"] == "Scaled down."
+    assert card["options"]["objective"].startswith("PGD(")
+    assert card["options"]["seed"] == 0
+    assert card["mean"] == [0.5]
+    assert card["held_out"] == 10
+    assert set(card["figures"]) >= {"accuracy", "kendall", "random_kendall"}
+    assert str(here) not in json.dumps(card)
+    model = models.load("net")
+    with np.load("images.npz") as file:
+        images = torch.from_numpy(file["x_test"])[:, None].float() / 255
+    plain = models.load(
+        "rar-cnn",
+        weights="run/model.safetensors",
+        mean=[0.5],
+        size=8,
+        classes=2,
+        widths=(2, 2),
+        hidden=4,
+    )
+    torch.testing.assert_close(model(images), plain(images), rtol=0.05, atol=0.05)
+    assert main(["train", *SMALL, *more, "--resume", "--export", "again"]) == 0
+    assert json.loads(Path("again/card.json").read_text()) == card
+
+
+def test_an_export_that_cannot_be_is_told_first(here, capsys):
+    more = ("--steps", "3", "--export", "net", "--model", "train_nets:small")
+    assert "--export is for reference networks" in fails(capsys, *SMALL, *more)
+    assert not Path("run").exists()

@@ -16,7 +16,7 @@ _VALIDATION = Validation()
 class ActionConfig(ActionConfigFile):
     """Takes a file, or the name of a configuration that comes with the package."""
 
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+    def __call__(self, parser: Any, cfg: Any, values: Any, _option: Any = None) -> None:
         """Put the file's options where the command line's are."""
         self.apply_config(parser, cfg, self.dest, str(find_config(values)))
 
@@ -72,6 +72,13 @@ def _add_run(options: ArgumentParser) -> None:
     )
     options.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint in the folder"
+    )
+    options.add_argument(
+        "--export",
+        type=str,
+        metavar="FOLDER",
+        help="also write the trained network in a quarter of the space, with a card, as a model "
+        "that --model FOLDER loads",
     )
     options.add_argument(
         "--seed", type=int, default=0, help="of new weights, the order of the data and all draws"

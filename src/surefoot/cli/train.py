@@ -11,7 +11,7 @@ from torch import nn
 
 import surefoot
 from surefoot import attack, data, explain, models, train
-from surefoot.cli import _train_options
+from surefoot.cli import _train_export, _train_options
 from surefoot.errors import SurefootError, optional
 from surefoot.files import make_folder, write_whole
 from surefoot.models._networks import maker
@@ -32,6 +32,7 @@ def run(settings: Any) -> None:
             not finite; a file that cannot be written.
     """
     loop, objective, validation = recipes(settings)
+    _train_export.check(settings)
     if settings.threads is not None:
         if settings.threads < 1:
             raise SurefootError(f"--threads={settings.threads}, expected at least 1")
@@ -60,6 +61,9 @@ def run(settings: Any) -> None:
         workers=settings.workers,
         fabric=fabric,
     )
+    if fabric.is_global_zero and settings.export is not None:
+        network, labels = _network(settings, training), tuple(training.classes)
+        _train_export.export(settings, network, labels, trained, held_out, validation)
     if fabric.is_global_zero:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in trained.figures.items())
         print(
@@ -146,20 +150,24 @@ def _data(settings: Any) -> tuple[Any, Any]:
     return training, held_out
 
 
+def _network(settings: Any, training: Any) -> dict[str, Any]:
+    """What a network is built with: its own options, and what the data tell about it."""
+    inputs = training[torch.arange(1)][0]
+    known = {"classes": len(training.classes)}
+    if inputs.ndim == 4:
+        known |= {"channels": inputs.shape[1], "size": inputs.shape[2]}
+    elif inputs.ndim == 2:
+        known |= {"features": inputs.shape[1]}
+    taken = inspect.signature(maker(settings.model)).parameters
+    fitting = {key: value for key, value in known.items() if key in taken}
+    return fitting | dict(settings.model_options or {})
+
+
 def _model(settings: Any, training: Any) -> nn.Module:
-    """The network, new or from weights, with what the data tell about it."""
-    given, name = dict(settings.model_options or {}), settings.model
-    classes = len(training.classes)
+    """The network, new or from weights."""
+    name = settings.model
     if name in models.names() or name.startswith(("timm:", "torchvision:")):
-        inputs = training[torch.arange(1)][0]
-        known = {"classes": classes}
-        if inputs.ndim == 4:
-            known |= {"channels": inputs.shape[1], "size": inputs.shape[2]}
-        elif inputs.ndim == 2:
-            known |= {"features": inputs.shape[1]}
-        taken = inspect.signature(maker(name)).parameters
-        fitting = {key: value for key, value in known.items() if key in taken}
-        model = models.build(name, seed=settings.seed, **(fitting | given))
+        model = models.build(name, seed=settings.seed, **_network(settings, training))
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)

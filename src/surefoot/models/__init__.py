@@ -6,6 +6,7 @@ from surefoot.models._load import load
 from surefoot.models._networks import build, names
 from surefoot.models._rar import RARCNN, RARResNet
 from surefoot.models._resnet import ResNet
+from surefoot.models._saved import cards, save
 from surefoot.models._small import MLP, SGTCNN
 from surefoot.models._text import TextCNN
 from surefoot.models._vgg import VGG
@@ -23,7 +24,9 @@ __all__ = [
     "TextCNN",
     "build",
     "card",
+    "cards",
     "load",
     "load_weights",
     "names",
+    "save",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
-from surefoot.models import _zoo
+from surefoot.models import _saved, _zoo
 from surefoot.models._card import Card, attach
 from surefoot.models._classifier import Channels, Classifier
 from surefoot.models._exported import load_exported
@@ -34,6 +34,8 @@ def load(
     Args:
         name: one of
             "efficientnet-lite0", with its ImageNet weights (extra `demo`);
+            a trained network that comes with the package (see `cards`), such as
+            "fashion-mnist/scaat", or a folder that `save` wrote;
             "timm:NAME" or "torchvision:NAME", or the name alone (extras `timm`, `torchvision`;
             where both have it, timm's), with its default weights and normalisation;
             a reference network of `names()`, which has no weights of its own: without `weights`
@@ -90,6 +92,10 @@ def _without_none(settings: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def _find(name: str, weights: str | Path | None, classes: int | None) -> _zoo.Found:
+    saved = _saved.find(name)
+    if saved is not None:
+        _refuse_classes(name, classes)
+        return _saved.load_saved(saved)
     if name.endswith(".pt2"):
         _refuse_classes(name, classes)
         if weights is not None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.errors import SurefootError, optional
+from surefoot.models._compact import unpack
 
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -52,7 +53,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     strange = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if strange:
         raise SurefootError(f"{path} holds {strange[:3]} beside tensors, expected a state dict")
-    return dict(content)
+    return unpack(content)
 
 
 def _safetensors(path: Path) -> Any:

@@ -1,31 +1,23 @@
 """`fit`: train a model with an objective, resumable to the bit."""
 
-import math
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from surefoot import checks, gradients
-from surefoot.errors import SurefootError, SurefootWarning, optional
-from surefoot.explain._recipe import show
-from surefoot.files import make_folder, write_whole
-from surefoot.train._base import NonFiniteLossError, Objective
+from surefoot.errors import SurefootError, optional
+from surefoot.train._base import Objective
 from surefoot.train._mode import eval_mode
-from surefoot.train.loop import _checkpoint
-from surefoot.train.loop._batches import Batches, check_data, fetch, loader, spread
-from surefoot.train.loop._logs import Bar, Log, Logs, Progress
+from surefoot.train.loop._batches import check_data, fetch, spread
+from surefoot.train.loop._logs import Log, Progress
 from surefoot.train.loop._plan import Loop
-from surefoot.train.loop._run import Run, agree
+from surefoot.train.loop._run import Run
 from surefoot.train.loop._seeds import Stream, number
+from surefoot.train.loop._session import Session, Watch
 from surefoot.train.loop._trained import Trained
-from surefoot.train.loop._validation import Validation, mean
-from surefoot.train.loop._wrapped import for_scoring, precision_name, scalars
+from surefoot.train.loop._validation import Validation
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -103,7 +95,7 @@ def fit(
         raise SurefootError("log_every, validate_every and checkpoint_every are at least 1")
     steps = loop.length(len(data))
     once = max(1, len(data) // loop.batch * loop.replays)
-    watch = _Watch(
+    watch = Watch(
         held_out=held_out,
         validation=Validation() if validation is None else validation,
         validate_every=validate_every or once,
@@ -118,207 +110,7 @@ def fit(
         torch.manual_seed(number(loop.seed, Stream.MODEL, fabric.global_rank))
         run = Run(fabric, model, objective, loop, steps)
         _check_classes(run, data)
-        return _Session(run, watch, data).train(resume, progress, workers)
-
-
-@dataclass(frozen=True)
-class _Watch:
-    """How a run is watched and where it is written."""
-
-    held_out: Any
-    validation: Validation
-    validate_every: int
-    checkpoint_every: int
-    log_every: int
-    best_by: str
-    out: Path | None
-    logs: tuple[Log, ...]
-
-    @property
-    def checkpoints(self) -> Path | None:
-        """Their folder."""
-        return None if self.out is None else self.out / "checkpoints"
-
-
-@dataclass
-class _Session:
-    """A run with its data, from its first step, or the one it resumes at, to the last."""
-
-    run: Run
-    watch: _Watch
-    data: Any
-    figures: Mapping[str, float] = field(default_factory=dict)
-    terms: Mapping[str, float] = field(default_factory=dict)
-    written: Logs | None = None
-
-    def train(self, resume: bool, progress: Progress, workers: int) -> Trained:
-        """Do the steps that are left."""
-        run, fabric = self.run, self.run.fabric
-        start = self._resumed(resume)
-        if self.watch.out is not None and fabric.is_global_zero:
-            make_folder(self.watch.out)
-            self.written = Logs(self.watch.out, self.watch.logs, start)
-        shown: Progress = progress if fabric.is_global_zero else False
-        bar = Bar(shown, type(run.objective).__name__, start, run.steps)
-        batches = Batches(self.data, run.loop, fabric.global_rank, fabric.world_size)
-        began, measured = perf_counter(), 0.0
-        try:
-            for step, batch in enumerate(loader(batches, start, run.steps, workers), start):
-                seen = self._step(fabric.to_device(batch), step)
-                bar.show(step + 1, seen)
-                pause = perf_counter()
-                self._look(step + 1)
-                measured += perf_counter() - pause
-        finally:
-            bar.close()
-            if self.written is not None:
-                self.written.close()
-        spent = perf_counter() - began - measured
-        seconds = spent / (run.steps - start) if run.steps > start else math.nan
-        return self._finish(seconds)
-
-    def _step(self, batch: Any, step: int) -> Mapping[str, float]:
-        try:
-            terms = self.run.step(batch, step)
-        except NonFiniteLossError as error:
-            raise NonFiniteLossError(
-                f"stopped at step {step}: {error}. {self._last_good()}", error.terms
-            ) from error
-        if (step + 1) % self.watch.log_every and step + 1 < self.run.steps:
-            return {}
-        self.terms = scalars(terms, self.run.fabric)
-        rate = self.run.optimizer.param_groups[0]["lr"]
-        self._log(step + 1, {**self.terms, "learning_rate": float(rate)})
-        return self.terms
-
-    def _last_good(self) -> str:
-        there = self._checkpoints()
-        if not there:
-            return "There is no checkpoint yet"
-        return f"The last good checkpoint is {there[-1].folder}"
-
-    def _checkpoints(self) -> list[_checkpoint.Checkpoint]:
-        root = self.watch.checkpoints
-        return [] if root is None else _checkpoint.found(root)
-
-    def _log(self, step: int, figures: Mapping[str, float]) -> None:
-        failure = None
-        try:
-            if self.written is not None:
-                self.written.write(step, figures)
-            self.run.fabric.log_dict(figures, step)
-        except SurefootError as error:
-            failure = error
-        agree(self.run.fabric, failure)
-
-    def _look(self, done: int) -> None:
-        """Validate and write a checkpoint after so many steps, if it is time."""
-        watch, last = self.watch, done == self.run.steps
-        valid = watch.held_out is not None and (last or done % watch.validate_every == 0)
-        if valid:
-            self.figures = self._validate()
-            self._log(done, self.figures)
-        if watch.out is not None and (valid or last or done % watch.checkpoint_every == 0):
-            self._save(done, self.figures if valid else {})
-
-    def _validate(self) -> dict[str, float]:
-        run, fabric = self.run, self.run.fabric
-        model = for_scoring(run.result, fabric)
-        rank, processes = fabric.global_rank, fabric.world_size
-        with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
-            scores = self.watch.validation.scores(model, self.watch.held_out, rank, processes)
-        if processes == 1:
-            return mean(scores)
-        parts = [fabric.broadcast(scores, src=source) for source in range(processes)]
-        names = {name: None for part in parts for name in part}
-        return mean({n: torch.cat([part[n] for part in parts if n in part]) for n in names})
-
-    def _save(self, done: int, figures: Mapping[str, float]) -> None:
-        run, fabric = self.run, self.run.fabric
-        processes = [
-            fabric.broadcast(run.state(), src=source) if fabric.world_size > 1 else run.state()
-            for source in range(fabric.world_size)
-        ]
-        failure = None
-        if fabric.is_global_zero and self.watch.checkpoints is not None:
-            weights: dict[str, nn.Module] = {_checkpoint.MODEL: run.model}
-            if run.average is not None:
-                weights[_checkpoint.AVERAGE] = run.average.module
-            state = {"shared": run.shared_state(), "processes": processes}
-            record = {"figures": dict(figures), "settings": self._settings()}
-            try:
-                _checkpoint.write(self.watch.checkpoints, done, weights, state, record)
-                _checkpoint.prune(self.watch.checkpoints, self.watch.best_by)
-            except SurefootError as error:
-                failure = error
-        agree(fabric, failure)
-
-    def _settings(self) -> dict[str, Any]:
-        """What a checkpoint is bound to."""
-        run = self.run
-        return {
-            "objective": repr(run.objective),
-            **{name: _plain(value) for name, value in run.loop.settings().items()},
-            "training samples": len(self.data),
-            "processes": run.fabric.world_size,
-            "precision": precision_name(run.fabric),
-        }
-
-    def _resumed(self, resume: bool) -> int:
-        """The step to begin with, after loading the last checkpoint if that is wanted."""
-        there = self._checkpoints()
-        if there and not resume:
-            raise SurefootError(
-                f"{self.watch.out} holds checkpoints of an earlier run, up to step "
-                f"{there[-1].step}; pass resume=True to go on from there, or another folder"
-            )
-        if not there:
-            return 0
-        last = there[-1]
-        _checkpoint.compare(last, self._settings())
-        if last.versions != _checkpoint.versions():
-            warnings.warn(
-                f"{last.folder} was made with {last.versions}, this is {_checkpoint.versions()}: "
-                "the weights may not be the same to the bit",
-                SurefootWarning,
-                stacklevel=5,
-            )
-        self._load(last)
-        return last.step
-
-    def _load(self, last: _checkpoint.Checkpoint) -> None:
-        run = self.run
-        last.load(run.model)
-        if run.average is not None:
-            last.load(run.average.module, _checkpoint.AVERAGE)
-        state = last.state()
-        run.load_shared_state(state["shared"])
-        run.load_state(state["processes"][run.fabric.global_rank])
-        self.figures = last.figures
-
-    def _finish(self, seconds: float) -> Trained:
-        run, watch = self.run, self.watch
-        if run.average is not None:
-            run.model.load_state_dict(run.average.module.state_dict())
-        run.model.eval()
-        failure = None
-        if watch.out is not None and run.fabric.is_global_zero:
-            try:
-                content = _checkpoint.weights_bytes(run.model)
-                write_whole(watch.out / _checkpoint.MODEL, content)
-            except SurefootError as error:
-                failure = error
-        agree(run.fabric, failure)
-        highest = _checkpoint.best(self._checkpoints(), watch.best_by)
-        return Trained(
-            model=run.model,
-            steps=run.steps,
-            terms=self.terms,
-            figures=self.figures,
-            folder=watch.out,
-            best=None if highest is None else highest.weights,
-            seconds=seconds,
-        )
+        return Session(run, watch, data).train(resume, progress, workers)
 
 
 def _fabric(model: nn.Module) -> "Fabric":
@@ -347,7 +139,3 @@ def _check_classes(run: Run, data: Any) -> None:
             f"the data have {len(classes)} classes and the model {logits.shape[1]} logits; make "
             f"the model with classes={len(classes)}"
         )
-
-
-def _plain(value: object) -> object:
-    return value if value is None or isinstance(value, bool | int | float | str) else show(value)
