@@ -226,3 +226,20 @@ def test_attack_steps_are_not_rounded_in_mixed_precision():
     fabric.launch()
     train_one(None, Looking(), replace(LOOP, steps=1), fabric=fabric)
     assert set(seen) == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["FSDPStrategy", "DeepSpeedStrategy", "DataParallelStrategy"])
+def test_strategies_that_split_the_model_are_refused(name):
+    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
+    fabric._strategy = type(name, (), {})()
+    with pytest.raises(SurefootError, match=f"{name} cuts the model"):
+        train_one(None, train.Natural(), LOOP, fabric=fabric)
+
+
+def test_a_validation_that_fails_in_one_process_stops_both(tmp_path):
+    bright = images(2)
+    outside = [(image + (2 if index else 0), label) for index, (image, label) in enumerate(bright)]
+    train_two(tmp_path, train.Natural(), held_out=outside)
+    texts = [(tmp_path / f"error-{rank}").read_text() for rank in (0, 1)]
+    assert "another process has stopped" in texts[0]
+    assert "leave bounds" in texts[1]

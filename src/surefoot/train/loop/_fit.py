@@ -22,6 +22,8 @@ from surefoot.train.loop._validation import Validation
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+_SPLITTING = ("FSDP", "DeepSpeed", "ModelParallel", "DataParallel")
+
 
 def fit(
     model: nn.Module,
@@ -87,6 +89,7 @@ def fit(
             or other settings, a file that cannot be written.
     """
     fabric = _fabric(model) if fabric is None else fabric
+    _check_strategy(fabric)
     check_data(data)
     if held_out is not None:
         check_data(held_out, "the held-out data")
@@ -121,6 +124,16 @@ def _fabric(model: nn.Module) -> "Fabric":
     fabric: Fabric = package.Fabric(accelerator=device.type, devices=devices)
     fabric.launch()
     return fabric
+
+
+def _check_strategy(fabric: "Fabric") -> None:
+    """Raise for strategies that split a model or a batch behind the objective's back."""
+    name = type(fabric.strategy).__name__
+    if any(word in name for word in _SPLITTING):
+        raise SurefootError(
+            f"{name} cuts the model or the batch in parts, and objectives differentiate the whole "
+            "model by its inputs; use one device, or strategy='ddp' for several"
+        )
 
 
 def _check_classes(run: Run, data: Any) -> None:

@@ -125,16 +125,27 @@ class Session:
             self._save(done, self.figures if valid else {})
 
     def _validate(self) -> dict[str, float]:
-        run, fabric = self.run, self.run.fabric
-        model = for_scoring(run.result, fabric)
+        fabric = self.run.fabric
         rank, processes = fabric.global_rank, fabric.world_size
-        with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
-            scores = self.watch.validation.scores(model, self.watch.held_out, rank, processes)
+        scores, failure = {}, None
+        try:
+            scores = self._scores(rank, processes)
+        except SurefootError as error:
+            failure = error
+        agree(fabric, failure)
         if processes == 1:
             return mean(scores)
         parts = [fabric.broadcast(scores, src=source) for source in range(processes)]
         names = {name: None for part in parts for name in part}
         return mean({n: torch.cat([part[n] for part in parts if n in part]) for n in names})
+
+    def _scores(self, rank: int, processes: int) -> dict[str, torch.Tensor]:
+        """This process's share of the validation; no draws of it are the training's."""
+        run = self.run
+        devices = [run.fabric.device] if run.fabric.device.type == "cuda" else []
+        model = for_scoring(run.result, run.fabric)
+        with torch.random.fork_rng(devices):
+            return self.watch.validation.scores(model, self.watch.held_out, rank, processes)
 
     def _save(self, done: int, figures: Mapping[str, float]) -> None:
         run, fabric = self.run, self.run.fabric
