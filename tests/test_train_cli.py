@@ -294,3 +294,9 @@ def test_an_export_that_cannot_be_is_told_first(here, capsys):
     more = ("--steps", "3", "--export", "net", "--model", "train_nets:small")
     assert "--export is for reference networks" in fails(capsys, *SMALL, *more)
     assert not Path("run").exists()
+
+
+def test_null_takes_a_setting_back():
+    given = ("--config", "fashion-mnist-cpu/start", "--epochs", "null", "--steps", "7")
+    settings = command.parser().parse_args([*given, "--weights", "null"])
+    assert (settings.epochs, settings.steps, settings.weights) == (None, 7, None)

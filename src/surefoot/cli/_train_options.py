@@ -66,7 +66,7 @@ def parser() -> ArgumentParser:
 
 
 def _add_run(options: ArgumentParser) -> None:
-    options.add_argument("--note", type=str, help="free text, kept with the run")
+    options.add_argument("--note", type=str | None, help="free text, kept with the run")
     options.add_argument(
         "-o", "--out", type=str, default="runs/train", metavar="FOLDER", help="where all of it goes"
     )
@@ -75,7 +75,7 @@ def _add_run(options: ArgumentParser) -> None:
     )
     options.add_argument(
         "--export",
-        type=str,
+        type=str | None,
         metavar="FOLDER",
         help="also write the trained network in a quarter of the space, with a card, as a model "
         "that --model FOLDER loads",
@@ -88,21 +88,27 @@ def _add_run(options: ArgumentParser) -> None:
 def _add_data(options: ArgumentParser) -> None:
     options.add_argument(
         "--data",
-        type=str,
+        type=str | None,
         metavar="NAME",
         help="a data set: fashion-mnist, gtsrb, folder:PATH, arrays:FILE.npz, ...",
     )
     options.add_argument(
-        "--data-options", type=dict[str, Any], metavar="{NAME: VALUE}", help="the data set's own"
+        "--data-options",
+        type=dict[str, Any] | None,
+        metavar="{NAME: VALUE}",
+        help="the data set's own",
     )
     options.add_argument(
-        "--root", type=str, metavar="FOLDER", help="that holds data sets (default: $SUREFOOT_DATA)"
+        "--root",
+        type=str | None,
+        metavar="FOLDER",
+        help="that holds data sets (default: $SUREFOOT_DATA)",
     )
     options.add_argument(
         "--download", action="store_true", help="fetch the data set first, where that is possible"
     )
     options.add_argument(
-        "--samples", type=int, metavar="N", help="train on so many, drawn once for all seeds"
+        "--samples", type=int | None, metavar="N", help="train on so many, drawn once for all seeds"
     )
     options.add_argument(
         "--hold-out",
@@ -112,7 +118,7 @@ def _add_data(options: ArgumentParser) -> None:
         help="training samples that are kept for validation, the same for all seeds",
     )
     options.add_argument(
-        "--augment", type=str, metavar="RECIPE", help="such as CropAndFlip(padding=4)"
+        "--augment", type=str | None, metavar="RECIPE", help="such as CropAndFlip(padding=4)"
     )
     options.add_argument(
         "--in-memory", action="store_true", help="read all pictures of a folder at the beginning"
@@ -122,32 +128,35 @@ def _add_data(options: ArgumentParser) -> None:
 def _add_model(options: ArgumentParser) -> None:
     options.add_argument(
         "--model",
-        type=str,
+        type=str | None,
         metavar="NAME_OR_FACTORY",
         help="a network to train from new weights (rar-cnn, resnet18-small, timm:NAME, "
         "torchvision:NAME, ...) or package.module:factory",
     )
     options.add_argument(
         "--model-options",
-        type=dict[str, Any],
+        type=dict[str, Any] | None,
         metavar="{NAME: VALUE}",
         help="the network's own; classes, channels and size come from the data",
     )
     options.add_argument(
-        "--weights", type=str, metavar="FILE", help="to begin with, safetensors or a checkpoint"
+        "--weights",
+        type=str | None,
+        metavar="FILE",
+        help="to begin with, safetensors or a checkpoint",
     )
     options.add_argument(
-        "--mean", type=list[float], metavar="[M, ...]", help="subtracted from the pixels"
+        "--mean", type=list[float] | None, metavar="[M, ...]", help="subtracted from the pixels"
     )
     options.add_argument(
-        "--std", type=list[float], metavar="[S, ...]", help="pixels are divided by it"
+        "--std", type=list[float] | None, metavar="[S, ...]", help="pixels are divided by it"
     )
 
 
 def _add_training(options: ArgumentParser) -> None:
     options.add_argument(
         "--objective",
-        type=str,
+        type=str | None,
         metavar="RECIPE",
         help="such as SCAAT(epsilon=4/255), written as in Python",
     )
@@ -160,13 +169,15 @@ def _add_training(options: ArgumentParser) -> None:
     )
     options.add_argument(
         "--schedule",
-        type=str,
+        type=str | None,
         metavar="RECIPE",
         help="of torch.optim.lr_scheduler, by steps, such as CosineAnnealingLR(); or "
         "Piecewise({500: 10}), ten times the rate from step 500",
     )
-    options.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
-    options.add_argument("--epochs", type=float, metavar="N", help="passes over the data, instead")
+    options.add_argument("--steps", type=int | None, metavar="N", help="optimiser steps")
+    options.add_argument(
+        "--epochs", type=float | None, metavar="N", help="passes over the data, instead"
+    )
     options.add_argument(
         "--batch", type=int, default=_LOOP.batch, help="samples a step, over all processes"
     )
@@ -176,14 +187,19 @@ def _add_training(options: ArgumentParser) -> None:
     options.add_argument(
         "--accumulate", type=int, default=1, metavar="N", help="pieces a batch is taken in"
     )
-    options.add_argument("--clip", type=float, help="largest norm of the gradient")
-    options.add_argument("--average", type=float, help="decay of a moving average of the weights")
+    options.add_argument("--clip", type=float | None, help="largest norm of the gradient")
+    options.add_argument(
+        "--average", type=float | None, help="decay of a moving average of the weights"
+    )
 
 
 def _add_watching(options: ArgumentParser) -> None:
     for what in ("validate", "checkpoint"):
         options.add_argument(
-            f"--{what}-every", type=int, metavar="STEPS", help="(default: a pass over the data)"
+            f"--{what}-every",
+            type=int | None,
+            metavar="STEPS",
+            help="(default: a pass over the data)",
         )
     options.add_argument("--log-every", type=int, default=10, metavar="STEPS", help="lines of logs")
     options.add_argument(
@@ -242,4 +258,4 @@ def _add_hardware(options: ArgumentParser) -> None:
     options.add_argument(
         "--workers", type=int, default=0, metavar="N", help="processes that load data"
     )
-    options.add_argument("--threads", type=int, metavar="N", help="CPU threads to use")
+    options.add_argument("--threads", type=int | None, metavar="N", help="CPU threads to use")
