@@ -11,7 +11,8 @@ that the network gets right at that size. The sizes are below the network's own 
 photograph takes minutes; they are constants below. epsilon 1/255, 10 steps, k 2 % of the places,
 sum of absolutes. SS is that of heat maps in [0, 1] (95th percentile, input in [0, 1]), with the
 clean heat map's norm beside it. Decoys that score have another seed than those attacked. Rows are
-written one by one; a rerun goes on where the last one stopped.
+written one by one; a rerun goes on where the last one stopped. For the maps of few photographs the
+share of the decoy map that Target brings into its region is measured, too.
 """
 
 from functools import partial
@@ -24,14 +25,15 @@ from surefoot import attack, explain, metric, models
 from surefoot.attack import Linf, MassCenter, RandomSign, TopK
 from surefoot.explain import Explainer
 
-SEED, K, EPSILON, STEPS = 0, 0.02, 1 / 255, 10
+SEED, K, EPSILON, STEPS, FEW = 0, 0.02, 1 / 255, 10, 4
 SMOOTH = explain.SmoothGrad(explain.Gradient(), samples=8, std=0.15, seed=SEED)
 BASES: dict[str, tuple[Explainer, int, int, int]] = {
     # the map, photographs, their side in pixels, decoys drawn a step
     "Gradient": (explain.Gradient(), 12, 128, 8),
-    "IntegratedGradients": (explain.IntegratedGradients(steps=8), 4, 96, 4),
-    "SmoothGrad": (SMOOTH, 4, 96, 4),
+    "IntegratedGradients": (explain.IntegratedGradients(steps=8), FEW, 96, 4),
+    "SmoothGrad": (SMOOTH, FEW, 96, 4),
 }
+REGION = ["clean", "transferred", "adaptive"]
 ATTACKS = {"TopK": TopK, "MassCenter": MassCenter, "Target": attack.Target}
 
 
@@ -89,14 +91,38 @@ def photograph(model: nn.Module, image: Tensor, name: str) -> dict[str, Any]:
     return row
 
 
+def region(model: nn.Module, image: Tensor, name: str) -> dict[str, float]:
+    """Target's own score of the decoy map, the region's share of it: clean, and both ways."""
+    base, _, _, subset = BASES[name]
+    fresh = explain.Decoy(base, seed=SEED + 1)
+    target, budget = model(image[None]).argmax(1), Linf(EPSILON, steps=STEPS)
+    transferred = attack.Target(budget, k=K, beta=None)(
+        model, image[None], target, base, score_with=fresh
+    )
+    adaptive = attack.Target(budget, k=K, subset=subset)(
+        model, image[None], target, explain.Decoy(base, seed=SEED)
+    )
+    held = explain.reduce(transferred.before)
+    shares = {"clean": held[:, -4:, -4:].sum() / held.sum()}
+    shares |= {
+        way: result.scores["region_mass"]
+        for way, result in {"transferred": transferred, "adaptive": adaptive}.items()
+    }
+    return {way: round(float(value), 5) for way, value in shares.items()}
+
+
 def jobs(model: nn.Module, only: str | None) -> Jobs:
     """What is measured, by name."""
-    return {
-        f"{name}, {photo}, {size} pixels": partial(photograph, model, image, name)
-        for name, (_, count, size, _) in BASES.items()
-        if only in (None, name)
-        for photo, image in correct_photographs(model, size)[:count]
-    }
+    found: Jobs = {}
+    for name, (_, count, size, _) in BASES.items():
+        if only in (None, name):
+            photographs = correct_photographs(model, size)[:count]
+            for photo, image in photographs:
+                found[f"{name}, {photo}, {size} pixels"] = partial(photograph, model, image, name)
+            if count == FEW:
+                for photo, image in photographs:
+                    found[f"region, {name}, {photo}"] = partial(region, model, image, name)
+    return found
 
 
 def markdown(done: dict[str, Any]) -> str:
@@ -113,7 +139,17 @@ def markdown(done: dict[str, Any]) -> str:
             wins = sum(row[case]["decoy"]["SS"] < row[case]["plain"]["SS"] for row in some)
             lines.append([name, case, len(some), *means, f"{wins} of {len(some)}"])
     head = ["map", "attack", "photographs", "plain: left", "plain: SS", "decoy: left"]
-    return table([*head, "decoy: SS", "decoy SS lower"], lines)
+    own = [
+        [job.partition(", ")[2], *row.values()]
+        for job, row in done.items()
+        if job.startswith("region")
+    ]
+    return "\n\n".join(
+        [
+            table([*head, "decoy: SS", "decoy SS lower"], lines),
+            table(["Target's region, share of the decoy map", *REGION], own),
+        ]
+    )
 
 
 if __name__ == "__main__":
