@@ -11,8 +11,8 @@ that the network gets right at that size. The sizes are below the network's own 
 photograph takes minutes; they are constants below. epsilon 1/255, 10 steps, k 2 % of the places,
 sum of absolutes. SS is that of heat maps in [0, 1] (95th percentile, input in [0, 1]), with the
 clean heat map's norm beside it. Decoys that score have another seed than those attacked. Rows are
-written one by one; a rerun goes on where the last one stopped. For the maps of few photographs the
-share of the decoy map that Target brings into its region is measured, too.
+written one by one; a rerun goes on where the last one stopped. For IntegratedGradients the share
+of the decoy map that Target brings into its region is measured, too.
 """
 
 from functools import partial
@@ -33,7 +33,7 @@ BASES: dict[str, tuple[Explainer, int, int, int]] = {
     "IntegratedGradients": (explain.IntegratedGradients(steps=8), FEW, 96, 4),
     "SmoothGrad": (SMOOTH, FEW, 96, 4),
 }
-REGION = ["clean", "transferred", "adaptive"]
+REGION, REGION_OF = ["clean", "transferred", "adaptive"], "IntegratedGradients"
 ATTACKS = {"TopK": TopK, "MassCenter": MassCenter, "Target": attack.Target}
 
 
@@ -119,7 +119,7 @@ def jobs(model: nn.Module, only: str | None) -> Jobs:
             photographs = correct_photographs(model, size)[:count]
             for photo, image in photographs:
                 found[f"{name}, {photo}, {size} pixels"] = partial(photograph, model, image, name)
-            if count == FEW:
+            if name == REGION_OF:
                 for photo, image in photographs:
                     found[f"region, {name}, {photo}"] = partial(region, model, image, name)
     return found
