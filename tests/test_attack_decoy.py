@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from surefoot import SurefootError, metric
-from surefoot.attack import Linf, RandomSign, TopK
+from surefoot.attack import Linf, MassCenter, RandomSign, Target, TopK
 from surefoot.attack._search import Search
 from surefoot.explain import Decoy, Gradient, IntegratedGradients, SmoothGrad, reduce
 
@@ -128,6 +128,20 @@ def test_an_iterate_that_kept_its_label_is_scored_when_the_last_one_has_not(net,
 
     spy.judged = False
     monkeypatch.setattr(Search, "_kept", spy)
+    monkeypatch.setattr(TopK, "_on_base", lambda *_: None)
     r = TopK(Linf(0.15, steps=4), k=15, refresh=10)(net, images, None, DECOY)
     assert (ever & ~last).any()
     torch.testing.assert_close(r.label_kept, ever)
+
+
+@pytest.mark.parametrize("make", [TopK, MassCenter, Target])
+def test_the_base_attack_stands_as_a_candidate(net, images, make):
+    budget = Linf(8 / 255, steps=8)
+    poor = {"refresh": 100, "subset": 2, "beta": None}
+    adaptive = make(budget, k=15, **poor)(net, images, None, DECOY)
+    transferred = make(budget, k=15, beta=None)(
+        net, images, None, Gradient(), score_with=replace(DECOY, seed=1)
+    )
+    name = adaptive.attack.score_name
+    sign = -1 if make.lower_is_damage else 1
+    assert (sign * adaptive.scores[name] >= sign * transferred.scores[name] - 1e-6).all()

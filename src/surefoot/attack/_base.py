@@ -12,7 +12,7 @@ from surefoot import checks, gradients
 from surefoot.attack import _beta
 from surefoot.attack._beta import Beta
 from surefoot.attack._budget import Box, Budget
-from surefoot.attack._case import Case, SecondOrder, check_decoys, view_of
+from surefoot.attack._case import Case, SecondOrder, check_decoys, explained, view_of
 from surefoot.attack._progress import Progress, reporter
 from surefoot.attack._recipe import Recipe
 from surefoot.attack._result import AttackResult
@@ -41,7 +41,8 @@ class AttributionAttack(Recipe):
 
     A decoy map is attacked adaptively: the gradient passes through max minus min over the decoys
     with their offsets held fixed, and the decoys are searched anew at the current iterate every
-    `refresh` steps; only those iterates and the last one are scored.
+    `refresh` steps; only those iterates and the last one are scored. What the same attack finds on
+    the base map stands as a candidate, so that attacking the decoy map is never the weaker way.
 
     Args:
         budget: an `Linf` or `L2`; several, or several epsilons in one, give a list of results.
@@ -203,8 +204,18 @@ class AttributionAttack(Recipe):
                 difference=self._difference(case),
                 kick=self.stationary,
                 candidates=self.candidates,
+                known=self._on_base(case, budget, box),
                 progress=progress,
             ).run()
+
+    def _on_base(self, case: Case, budget: Budget, box: Box) -> Best | None:
+        """The best iterates of the same attack on the map that a decoy map enhances."""
+        if not isinstance(case.explainer, Decoy):
+            return None
+        base = as_explainer(case.explainer.base)
+        plain = replace(case, explainer=base, maps=explained(base, case.request))
+        alone = replace(self, candidates=1, stop_at=None, progress=False)
+        return alone.explore(plain, budget, box, self.hold(self.reduced(plain.maps)))
 
     def _difference(self, case: Case) -> float | None:
         if self.difference is None and isinstance(case.explainer, Decoy) and self.beta is not None:

@@ -50,6 +50,7 @@ class Search:
         difference: root mean square of the step of a finite difference; None goes by the budget.
         kick: whether the first step is random because the clean input is a stationary point.
         candidates: how many iterates are kept of each sample.
+        known: what another search has found, to stand among the candidates.
         progress: called with the steps done and their number.
     """
 
@@ -64,14 +65,26 @@ class Search:
     difference: float | None
     kick: bool
     candidates: int
+    known: "Best | None"
     progress: Progress
 
     def run(self) -> "Best":
         """All restarts; a sample that is done takes no part in later ones."""
         best = Best(self.request.inputs, self.candidates)
+        self._adopt(best)
         for restart in range(self.budget.restarts):
             self._ascend(restart, best)
         return best
+
+    def _adopt(self, best: "Best") -> None:
+        """Score what is known already."""
+        if self.known is None:
+            return
+        which = (self.known.damage[0] > -torch.inf).nonzero()[:, 0]
+        if len(which):
+            points = self.known.inputs[0]
+            moment, look, kept = self._look(points, which, 0)
+            best.note(which, moment.request.inputs, self.goal.damage(look.maps(), which), kept)
 
     def _ascend(self, restart: int, best: "Best") -> None:
         points, moved = self._start(restart)
