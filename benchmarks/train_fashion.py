@@ -61,7 +61,7 @@ def trained(method: str, seed: int, root: str, threads: int) -> nn.Module:
     if not weights.exists():
         begin = [] if method == "start" else ["--weights", str(start(seed, root, threads))]
         settings = ["--config", f"fashion-mnist-cpu/{method}", "--root", root, "--seed", str(seed)]
-        more = ["--out", str(out), "--resume", "true", "--threads", str(threads)]
+        more = ["--out", str(out), "--resume", "--threads", str(threads)]
         code = cli.main(["train", *settings, *more, *begin])
         if code:
             raise SystemExit(code)
