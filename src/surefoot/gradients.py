@@ -6,6 +6,7 @@ Nothing here touches parameter gradients, training modes or the global random st
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, get_args
 from weakref import WeakSet
 
@@ -175,20 +176,14 @@ def input_gradient(request: Query, score: Score) -> Tensor:
 
     With `create_graph` the result can be differentiated again, in the inputs and the parameters.
     """
-
-    def named(logits: Tensor, target: Tensor) -> Tensor:
-        return class_scores(logits, target, score)
-
-    return logits_and_gradients(request, named)[1][0]
+    return logits_and_gradients(request, partial(class_scores, score=score))[1][0]
 
 
 def gradient_and_logits(
     request: Query, score: Score, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """`input_gradient` (N, ...) and the logits (N, K) of the same forward pass, in chunks."""
-
-    def named(logits: Tensor, target: Tensor) -> Tensor:
-        return class_scores(logits, target, score)
+    named = partial(class_scores, score=score)
 
     def compute(block: Block) -> tuple[Tensor, Tensor]:
         logits, (gradient,) = logits_and_gradients(request.take(block.samples), named)

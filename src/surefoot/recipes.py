@@ -5,6 +5,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
+from types import ModuleType
 from typing import Any, Literal, Never, get_args, get_origin, get_type_hints
 
 from surefoot.errors import SurefootError, suggest
@@ -33,6 +34,16 @@ def check_settings(kind: Callable[..., Any], args: list[Any], settings: dict[str
         signature.bind(*args, **settings)
     except TypeError as error:
         raise SurefootError(f"{kind.__name__}: {error}; its settings are {names}") from None
+
+
+def exported(package: ModuleType, kind: type) -> dict[str, Any]:
+    """The classes of that kind that a package names in `__all__`, but abstract ones, by name."""
+    named = {name: getattr(package, name) for name in package.__all__}
+    return {
+        name: found
+        for name, found in named.items()
+        if isinstance(found, type) and issubclass(found, kind) and not inspect.isabstract(found)
+    }
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,19 @@ class Reader:
             raise SurefootError(
                 f"cannot read {text[:80]!r}: {error}; write it like {self.example}"
             ) from None
+
+    def parse(self, text: str, kind: type) -> Any:
+        """What `text` describes, if it is of that kind.
+
+        Raises:
+            SurefootError: it is not, or it cannot be read.
+        """
+        value = self.read(text)
+        if not isinstance(value, kind):
+            raise SurefootError(
+                f"{text[:80]!r} is not an {self.what}; write it like {self.example}"
+            )
+        return value
 
     def find(self, name: str) -> Callable[..., Any]:
         """The kind of that name; raises with close matches if there is none."""

@@ -1,11 +1,8 @@
 """An explainer from its text, without evaluating anything."""
 
-import inspect
-
 from surefoot import explain
-from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer
-from surefoot.recipes import Reader, construct
+from surefoot.recipes import Reader, construct, exported
 
 __all__ = ["construct", "find", "parse", "public", "reader"]
 
@@ -28,10 +25,7 @@ def parse(text: str) -> Explainer:
     >>> parse("SmoothGrad(IntegratedGradients(steps=8), samples=10)")
     SmoothGrad(IntegratedGradients(steps=8, score='logit'), samples=10)
     """
-    wanted = reader()
-    value = wanted.read(text)
-    if not isinstance(value, Explainer):
-        raise SurefootError(f"{text[:80]!r} is not an explainer; write it like {wanted.example}")
+    value: Explainer = reader().parse(text, Explainer)
     return value
 
 
@@ -50,9 +44,4 @@ def find(name: str) -> type[Explainer]:
 
 def public() -> dict[str, type[Explainer]]:
     """The explainer classes of `surefoot.explain`, by name."""
-    named = {name: getattr(explain, name) for name in explain.__all__}
-    return {
-        name: kind
-        for name, kind in named.items()
-        if isinstance(kind, type) and issubclass(kind, Explainer) and not inspect.isabstract(kind)
-    }
+    return exported(explain, Explainer)

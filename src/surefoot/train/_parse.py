@@ -1,6 +1,5 @@
 """An objective from its text, without evaluating anything."""
 
-from surefoot.errors import SurefootError
 from surefoot.recipes import Reader
 from surefoot.train._base import Objective
 from surefoot.train._registry import public
@@ -17,7 +16,5 @@ def parse(text: str) -> Objective:
     7
     """
     reader = Reader("objective", public(), "SCAAT(epsilon=4/255)")
-    value = reader.read(text)
-    if not isinstance(value, Objective):
-        raise SurefootError(f"{text[:80]!r} is not an objective; write it like {reader.example}")
+    value: Objective = reader.parse(text, Objective)
     return value

@@ -1,11 +1,10 @@
 """The objectives by name."""
 
-import inspect
 from typing import Any
 
 from surefoot import train
 from surefoot.errors import SurefootError, suggest
-from surefoot.recipes import construct
+from surefoot.recipes import construct, exported
 from surefoot.train._base import Objective
 
 
@@ -36,9 +35,4 @@ def get(name: str, **options: Any) -> Objective:
 
 def public() -> dict[str, type[Objective]]:
     """The objective classes of `surefoot.train`, by name."""
-    found = {name: getattr(train, name) for name in train.__all__}
-    return {
-        name: kind
-        for name, kind in found.items()
-        if isinstance(kind, type) and issubclass(kind, Objective) and not inspect.isabstract(kind)
-    }
+    return exported(train, Objective)
