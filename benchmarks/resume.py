@@ -45,14 +45,20 @@ def study(
 
 
 def rows(path: Path, jobs: Jobs) -> dict[str, Any]:
-    """Run the jobs that the file at `path` does not hold, writing each as it ends; all rows."""
-    done = json.loads(path.read_text()) if path.exists() else {}
+    """Run the jobs that the file at `path` does not hold, writing each as it ends; all rows.
+
+    The file is read anew each time, so that processes with different jobs can share it.
+    """
     for name, run in jobs.items():
-        if name not in done:
-            done[name] = run()
-            write_whole(path, (json.dumps(done, indent=1) + "\n").encode())
-            print(name, json.dumps(done[name]), flush=True)
-    return done
+        if name not in _read(path):
+            row = run()
+            write_whole(path, (json.dumps(_read(path) | {name: row}, indent=1) + "\n").encode())
+            print(name, json.dumps(row), flush=True)
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def correct_photographs(model: nn.Module, size: int) -> list[tuple[str, Tensor]]:

@@ -4,49 +4,62 @@ python benchmarks/train_fashion.py --root FOLDER [--only scaat] [--seeds 0 1 2] 
 
 The CPU tier of the comparison: RAR's CNN, one natural network per seed (fashion-mnist-cpu/start),
 which every method fine-tunes by its shipped configuration (fashion-mnist-cpu/METHOD: 250 steps of
-128, inner attacks of 5 steps by 2 points, m = 3; see those files). Five methods have three seeds,
-the others one. This is scaled down from the papers' settings and not a reproduction.
+64, inner attacks of 5 steps by 2 points, m = 3, bfloat16; see those files). Five methods have
+three seeds, the others one. This is scaled down from the papers' settings and not a reproduction.
 
 Each network is measured on the 10,000 test images (accuracy), the first 1000 (PGD, 20 steps of
 0.01, epsilon 0.1), and on those of the first 260 that it gets right, at most 200: maps are
 IntegratedGradients (logit of the true class, baseline 0), k = 100, epsilon 0.1, TopK of 50 steps
-on 10 points whose five best iterates are scored anew with 100 points, and random signs of the same
-size (5 draws); Gini, deletion and insertion (32 steps, mean and blur) of the clean maps. Values of
-each image are kept, so that tables can be taken on the images that every network gets right.
+on 10 points (beta=None: finite differences smooth enough, and the surrogate would cost half as much
+again) whose five best iterates are scored anew with 100 points, and random signs of the same size
+(one draw); Gini of these maps and of the gradient's, deletion and insertion (32 steps, mean and
+blur) of the clean maps. Values of each image are kept, so that tables can be taken on the images
+that every network gets right. Differences to the natural network of the same seed have 95 %
+intervals from a bootstrap that draws images and seeds anew.
 
-Weights and checkpoints are in runs/train_fashion; a rerun goes on where the last one stopped.
+Weights and checkpoints are in runs/train_fashion; a rerun goes on where the last one stopped, and
+several processes may share the work (--only, --seeds). --only seconds times a step of each.
 """
 
 import argparse
-from collections.abc import Callable
+import statistics
+from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import lightning_fabric
 import numpy as np
-import torch
-from scipy.stats import bootstrap
+import yaml
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 from resume import Jobs, study, table
-from surefoot import attack, cli, data, explain, gradients, metric, models
+from surefoot import attack, cli, data, explain, gradients, metric, models, train
 from surefoot.attack import Linf, RandomSign, TopK
+from surefoot.cli._train_options import CONFIGS
 
 RUNS = Path("runs/train_fashion")
 THRICE = ["natural", "pgd", "ig-sum-norm", "attributional", "scaat"]
 ONCE = ["ig-norm", "saliency-guided", "alignment"]
-EPSILON, K, TRIED, ATTACKED, DRAWS = 0.1, 100, 260, 200, 5
+# What the papers say of the intersection, from the weakest to the strongest.
+ORDER = ["natural", "pgd", "ig-norm", "ig-sum-norm", "attributional"]
+EPSILON, K, TRIED, ATTACKED = 0.1, 100, 260, 200
 ROUGH, FINE = explain.IntegratedGradients(steps=10), explain.IntegratedGradients(steps=100)
+SECONDS, ROUNDS = "seconds", 3
 # The columns that have a value for each image, with their titles.
 COLUMNS = {
     "left": "left under attack",
     "random left": "left under random signs",
     "kendall": "Kendall under attack",
     "random kendall": "Kendall under random signs",
-    "gini": "Gini",
+    "gini": "Gini, IG",
+    "gradient gini": "Gini, Gradient",
     "deletion": "deletion",
     "insertion": "insertion",
 }
+Rows = dict[str, Any]
 
 
 def folder(method: str, seed: int) -> Path:
@@ -76,7 +89,7 @@ def start(seed: int, root: str, threads: int) -> Path:
     return folder("start", seed) / "model.safetensors"
 
 
-def measured(method: str, seed: int, root: str, threads: int) -> dict[str, Any]:
+def measured(method: str, seed: int, root: str, threads: int) -> Rows:
     """Train, and measure on the test images."""
     model = trained(method, seed, root, threads)
     test = data.load("fashion-mnist", "test", root=root)
@@ -95,99 +108,162 @@ def measured(method: str, seed: int, root: str, threads: int) -> dict[str, Any]:
 
 def maps(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, list[float]]:
     """What is left of each image's map, and what the clean map is like."""
-    run = TopK(Linf(EPSILON, steps=50), k=K, candidates=5)
+    run = TopK(Linf(EPSILON, steps=50), k=K, candidates=5, beta=None)
     found = run(model, x, y, ROUGH, score_with=FINE)
     clean = explain.reduce(found.before)
-    random = [
-        RandomSign(Linf(EPSILON), k=K, seed=seed)(model, x, y, FINE).scores for seed in range(DRAWS)
-    ]
+    signs = RandomSign(Linf(EPSILON), k=K)(model, x, y, explain.Gradient()).inputs
+    random = explain.reduce(FINE(model, signs, y))
     values = {
         "left": found.scores["topk_intersection"],
         "kendall": found.scores["kendall"],
-        "random left": torch.stack([one["topk_intersection"] for one in random]).mean(0),
-        "random kendall": torch.stack([one["kendall"] for one in random]).mean(0),
+        "random left": metric.topk_intersection(clean, random, k=K),
+        "random kendall": metric.kendall(clean, random),
         "label kept": found.label_kept.float(),
         "gini": metric.gini(clean),
+        "gradient gini": metric.gini(explain.reduce(explain.Gradient()(model, x, y))),
         "deletion": metric.deletion(model, x, clean, y),
         "insertion": metric.insertion(model, x, clean, y),
     }
     return {name: [round(float(v), 4) for v in value] for name, value in values.items()}
 
 
+def seconds(root: str) -> dict[str, float]:
+    """Of one step of each method: the median over rounds of all of them in turns."""
+    samples = data.load("fashion-mnist", "train", root=root)
+    few = Subset(samples, range(256))
+    taken: dict[str, list[float]] = {method: [] for method in THRICE + ONCE}
+    for _ in range(ROUNDS):
+        for method, each in taken.items():
+            each.append(step_seconds(method, few))
+    return {method: round(statistics.median(each), 4) for method, each in taken.items()}
+
+
+def step_seconds(method: str, samples: Subset[Any]) -> float:
+    """Of one step by that method's configuration."""
+    settings = yaml.safe_load((CONFIGS / "fashion-mnist-cpu" / f"{method}.yaml").read_text())
+    fabric = lightning_fabric.Fabric(accelerator="cpu", precision=settings["precision"])
+    fabric.launch()
+    loop = train.Loop(steps=2, batch=settings["batch"], optimizer=settings["optimizer"])
+    model = models.build(settings["model"], classes=10)
+    objective = train.parse(settings["objective"])
+    return train.fit(model, objective, samples, loop, fabric=fabric, progress=False).seconds
+
+
 def jobs(chosen: argparse.Namespace) -> Jobs:
-    """The three-seed methods first, seed by seed."""
+    """The three-seed methods first, seed by seed; then the others, and what a step costs."""
     plan = [(method, seed) for seed in chosen.seeds for method in THRICE]
-    plan += [(method, chosen.seeds[0]) for method in ONCE]
-    return {
+    plan += [(method, seed) for method in ONCE for seed in chosen.seeds if seed == 0]
+    found: Jobs = {
         f"{method}, seed {seed}": partial(measured, method, seed, chosen.root, chosen.threads)
         for method, seed in plan
         if chosen.only in (None, method)
     }
+    if chosen.only in (None, SECONDS):
+        found[SECONDS] = partial(seconds, chosen.root)
+    return found
 
 
-def shared(done: dict[str, Any]) -> set[int]:
+def split(name: str) -> tuple[str, int]:
+    """Method and seed of a row's name."""
+    method, _, seed = name.partition(", seed ")
+    return method, int(seed)
+
+
+def shared(done: Rows) -> list[int]:
     """The images that every network gets right."""
-    return set.intersection(*(set(row["images"]) for row in done.values()))
+    return sorted(set.intersection(*(set(row["images"]) for row in done.values())))
 
 
-def values(row: dict[str, Any], column: str, images: set[int]) -> dict[int, float]:
+def values(row: Rows, column: str, images: Sequence[int]) -> list[float]:
     """A column of the images asked for."""
-    known = zip(row["images"], row[column], strict=True)
-    return {image: value for image, value in known if image in images}
+    known = dict(zip(row["images"], row[column], strict=True))
+    return [known[image] for image in images]
 
 
-def against_natural(done: dict[str, Any], method: str, column: str) -> str:
-    """Mean difference to the natural network of the same seed, with a 95 % bootstrap interval.
-
-    Images are paired, pooled over seeds, and resampled as clusters: an image with all its seeds.
-    """
+def difference(done: Rows, method: str, other: str, column: str) -> str:
+    """Mean difference on the shared images and the seeds that both have, with its interval."""
     everyone = shared(done)
-    pairs: dict[int, list[float]] = {}
-    for name, row in done.items():
-        natural = done.get(f"natural, {name.partition(', ')[2]}")
-        if name.startswith(f"{method}, ") and natural:
-            mine, theirs = (values(each, column, everyone) for each in (row, natural))
-            for image in everyone:
-                pairs.setdefault(image, []).append(mine[image] - theirs[image])
-    means = np.array([np.mean(each) for each in pairs.values()])
-    interval = bootstrap((means,), np.mean, random_state=0).confidence_interval
-    return f"{means.mean():+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+    seeds = [seed for name in done for m, seed in [split(name)] if m == method]
+    both = [seed for seed in seeds if f"{other}, seed {seed}" in done]
+    mine, theirs = (
+        np.array([values(done[f"{each}, seed {seed}"], column, everyone) for seed in both])
+        for each in (method, other)
+    )
+    low, high = interval(mine - theirs)
+    return f"{(mine - theirs).mean():+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def markdown(done: dict[str, Any]) -> str:
-    """Means over images and seeds, on the images that all get right; then against natural."""
-    everyone = shared(done)
-    methods = [m for m in THRICE + ONCE if any(name.startswith(f"{m}, ") for name in done)]
-    lines = []
-    for method in methods:
-        rows = [row for name, row in done.items() if name.startswith(f"{method}, ")]
-        plain: list[Callable[[dict[str, Any]], float]] = [
-            lambda row: row["accuracy"],
-            lambda row: row["pgd accuracy"],
-            *(partial(_mean, column, everyone) for column in COLUMNS),
-        ]
-        cells = [float(np.mean([cell(row) for row in rows])) for cell in plain]
-        lines.append([method, len(rows), *cells])
-    head = ["method", "seeds", "accuracy", "PGD accuracy", *COLUMNS.values()]
-    against = [
-        [method, *(against_natural(done, method, column) for column in COLUMNS)]
-        for method in methods
-        if method != "natural" and any(name.startswith("natural, ") for name in done)
+def interval(differences: np.ndarray, draws: int = 9999) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of (seeds, images), both drawn anew."""
+    source = np.random.default_rng(0)
+    seeds, images = differences.shape
+    means = [
+        differences[
+            np.ix_(source.integers(seeds, size=seeds), source.integers(images, size=images))
+        ].mean()
+        for _ in range(draws)
     ]
-    note = f"On the {len(everyone)} images that all networks get right:"
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def markdown(done: Rows) -> str:
+    """Means over images and seeds, differences to natural, and the order that the papers claim."""
+    cost = done.get(SECONDS)
+    done = {name: row for name, row in done.items() if name != SECONDS}
+    everyone = shared(done)
+    methods = [m for m in THRICE + ONCE if any(split(name)[0] == m for name in done)]
+    against = [
+        [method, *(difference(done, method, "natural", column) for column in COLUMNS)]
+        for method in methods
+        if method != "natural" and "natural, seed 0" in done
+    ]
+    order = [
+        [f"{later} - {earlier}", difference(done, later, earlier, "left")]
+        for earlier, later in pairwise(ORDER)
+        if {earlier, later} <= set(methods)
+    ]
     return "\n\n".join(
-        [note, table(head, lines), table(["less natural", *COLUMNS.values()], against)]
+        [
+            "All networks:",
+            table(["method", "seeds", *_FIGURES], [_figures(done, m, cost) for m in methods]),
+            f"On the {len(everyone)} images that all networks get right:",
+            table(["method", *COLUMNS.values()], [_means(done, m, everyone) for m in methods]),
+            "Differences to the natural network of the same seed, on these images:",
+            table(["method", *COLUMNS.values()], against),
+            "The papers' order of what is left under attack:",
+            table(["pair", "difference"], order),
+        ]
     )
 
 
-def _mean(column: str, images: set[int], row: dict[str, Any]) -> float:
-    return float(np.mean(list(values(row, column, images).values())))
+_FIGURES = ["accuracy", "PGD accuracy", "left, its own images", "Kendall, its own images"]
+_FIGURES += ["label kept", "step, relative to natural"]
+
+
+def _of(done: Rows, method: str) -> list[Rows]:
+    return [row for name, row in done.items() if split(name)[0] == method]
+
+
+def _figures(done: Rows, method: str, cost: dict[str, float] | None) -> list[Any]:
+    rows = _of(done, method)
+    figures = [
+        float(np.mean([np.mean(row[column]) for row in rows]))
+        for column in ("accuracy", "pgd accuracy", "left", "kendall", "label kept")
+    ]
+    relative = "" if cost is None else round(cost[method] / cost["natural"], 1)
+    return [method, len(rows), *figures, relative]
+
+
+def _means(done: Rows, method: str, images: Sequence[int]) -> list[Any]:
+    rows = _of(done, method)
+    return [method, *(float(np.mean([values(r, c, images) for r in rows])) for c in COLUMNS)]
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What this study adds to a study's options."""
     parser.add_argument("--root", help="folder of the data set")
-    parser.add_argument("--only", choices=[*THRICE, *ONCE], help="one method")
+    parser.add_argument("--only", choices=[*THRICE, *ONCE, SECONDS], help="one method")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
 
 

@@ -147,7 +147,7 @@ def test_random_logit_by_hand():
     ("options", "message"),
     [
         ({"order": "up"}, "order"),
-        ({"layers": ["conv"]}, "no layer 'conv'"),
+        ({"layers": ["conv"]}, "'conv' is not a submodule"),
         ({"layers": []}, "no layer"),
     ],
 )

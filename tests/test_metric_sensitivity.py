@@ -148,9 +148,9 @@ def test_layers_by_name_or_module():
     by_name = run(explain.Gradient(), model, x, layer="1", samples=3)
     assert torch.equal(run(explain.Gradient(), model, x, layer=model[1], samples=3), by_name)
     assert not model[1]._forward_hooks
-    with pytest.raises(SurefootError, match="no layer 'one'"):
+    with pytest.raises(SurefootError, match="'one' is not a submodule"):
         run(explain.Gradient(), model, x, layer="one")
-    with pytest.raises(SurefootError, match="not part of the model"):
+    with pytest.raises(SurefootError, match="not a submodule"):
         find(model, nn.ReLU())
 
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.decoy._geometry import plan_masks
-from surefoot.decoy._layer import Trunk, resolve_layer
+from surefoot.decoy._layer import Trunk
 from surefoot.decoy._layers import default_layer
 from surefoot.decoy._search import Effort, Search, Units
 from surefoot.errors import SurefootError
+from surefoot.layers import layer_name
 
 
 @dataclass(frozen=True, repr=False)
@@ -207,4 +208,4 @@ def choose_layer(
     """The name of the layer given, or of the default one."""
     if layer is None:
         layer = default_layer(model, inputs, patch, decoys, extra)
-    return resolve_layer(model, layer)
+    return layer_name(model, layer)

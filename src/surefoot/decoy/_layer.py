@@ -1,6 +1,5 @@
 """The part of a model below a layer: F_l of the paper, run no further than it needs."""
 
-import difflib
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -14,30 +13,6 @@ class _Reached(BaseException):
 
     def __init__(self, output: object) -> None:
         self.output = output
-
-
-def resolve_layer(model: nn.Module, layer: str | nn.Module) -> str:
-    """The layer's name in `model`.
-
-    Raises:
-        SurefootError: no such layer; close matches are named.
-    """
-    modules = dict(model.named_modules(remove_duplicate=False))
-    if isinstance(layer, nn.Module):
-        for name, module in modules.items():
-            if module is layer:
-                return str(name)
-        raise SurefootError(
-            f"layer={type(layer).__name__}(...) is not a submodule of this model; pass its name"
-        )
-    if layer in modules and layer:
-        return str(layer)
-    names = [name for name in modules if name]
-    close = difflib.get_close_matches(str(layer), names, n=5, cutoff=0.3) or names[:8]
-    raise SurefootError(
-        f"layer={layer!r} is not a submodule of {type(model).__name__}; did you mean "
-        f"{', '.join(map(repr, close)) or 'another model: this one has no submodules'}?"
-    )
 
 
 class Trunk:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import errors
-from surefoot.decoy._layer import resolve_layer
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
+from surefoot.layers import layer_name
 
 INNER = "attribution_method"
 _OURS = ("self", "inputs", "target", "additional_forward_args", "forward_func", "model")
@@ -75,7 +75,7 @@ def fit(options: Mapping[str, Any], method: type, request: Query) -> dict[str, A
     fitted: dict[str, Any] = {}
     for name, value in options.items():
         if name == "layer" and isinstance(value, str | nn.Module):
-            fitted[name] = request.model.get_submodule(resolve_layer(request.model, value))
+            fitted[name] = request.model.get_submodule(layer_name(request.model, value))
         elif name == "baselines" and "Shap" in method.__name__ and isinstance(value, int | float):
             fitted[name] = torch.full_like(request.inputs[:1], value).repeat_interleave(2, 0)
         elif isinstance(value, Tensor):

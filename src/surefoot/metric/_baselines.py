@@ -7,6 +7,7 @@ from torch import Tensor
 
 from surefoot import draws
 from surefoot.errors import SurefootError
+from surefoot.explain._integrated import resolve_baseline
 from surefoot.metric._blur import blur
 
 Baseline = str | float | Tensor | Callable[[Tensor], Tensor]
@@ -63,14 +64,4 @@ def resolve(baseline: Baseline, images: Tensor) -> Tensor:
         if baseline not in NAMED:
             raise SurefootError(f"baseline={baseline!r} is unknown; choose one of {list(NAMED)}")
         baseline = NAMED[baseline]
-    made = baseline(images) if callable(baseline) else baseline
-    value = torch.as_tensor(made, dtype=images.dtype, device=images.device)
-    if not torch.isfinite(value).all():
-        raise SurefootError("the baseline holds NaN or infinite values, expected finite numbers")
-    try:
-        return value.expand_as(images)
-    except RuntimeError:
-        raise SurefootError(
-            f"the baseline has shape {tuple(value.shape)}, which does not broadcast to the images "
-            f"{tuple(images.shape)}"
-        ) from None
+    return resolve_baseline(baseline, images)

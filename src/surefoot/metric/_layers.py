@@ -4,20 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import gradients
-from surefoot.errors import SurefootError, suggest
+from surefoot.errors import SurefootError
 from surefoot.gradients import Query
+from surefoot.layers import layer_name
 
 
 def find(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     """The module of that name in `model`, or the given module if it is one of the model's."""
-    modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
-    if isinstance(layer, nn.Module):
-        if not any(module is layer for module in modules.values()):
-            raise SurefootError("layer is a module that is not part of the model; give its name")
-        return layer
-    if layer not in modules:
-        raise SurefootError(f"the model has no layer {layer!r}; {suggest(str(layer), modules)}")
-    return modules[layer]
+    return model.get_submodule(layer_name(model, layer))
 
 
 @torch.no_grad()
