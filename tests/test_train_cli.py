@@ -117,6 +117,23 @@ def test_a_finished_run_resumes(here, capsys):
     assert yaml.safe_load(Path("run/config.yaml").read_text())["steps"] == 3
 
 
+def test_another_run_is_not_resumed(here, capsys):
+    assert main(["train", *SMALL, "--steps", "3", "--mean", "[0.5]"]) == 0
+    images = dict(np.load("images.npz"))
+    np.savez("inverted.npz", **{n: 255 - v if n[0] == "x" else v for n, v in images.items()})
+    for change, says in (
+        (("--mean", "[0.4]"), "normalisation was mean [0.5], is mean [0.4"),
+        (("--data", "arrays:inverted.npz"), "--data was arrays:images.npz, is arrays:inverted.npz"),
+        (
+            ("--augment", "CropAndFlip(padding=1)"),
+            "augmentation was None, is CropAndFlip(padding=1",
+        ),
+        (("--weights", "run/model.safetensors"), "--weights was None, is run/model"),
+    ):
+        options = (*SMALL, "--steps", "3", "--mean", "[0.5]", *change, "--resume")
+        assert says in fails(capsys_cleared(capsys), *options)
+
+
 def capsys_cleared(capsys):
     capsys.readouterr()
     return capsys

@@ -1,5 +1,6 @@
 """A run that is killed and resumed ends as one that was not."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from surefoot import SurefootError, SurefootWarning, attack, explain
-from surefoot.data import Samples
+from surefoot.data import CropAndFlip, Samples
+from surefoot.models import Classifier
 from surefoot.train._base import Objective, Parts
 from surefoot.train._passes import Passes
 from surefoot.train.loop import Loop, Validation, _checkpoint, _logs, fit
@@ -98,6 +100,7 @@ def run(out, model=None, **options):
         "data": Jittered(images()),
         "held_out": images(20),
         "validation": VALIDATION,
+        "binding": {"variant": "a"},
         "validate_every": 9,
         "checkpoint_every": 4,
         "log_every": 2,
@@ -276,17 +279,67 @@ def test_a_folder_of_an_earlier_run_is_not_overwritten(undisturbed):
         ({"loop": replace(LOOP, batch=24, seed=4)}, "batch was 12, is 24; seed was 3, is 4"),
         ({"objective": Wandering(0.1)}, r"objective was Wandering\(\), is Wandering\(size=0.1\)"),
         ({"data": Jittered(images(61))}, "training samples was 60, is 61"),
+        (
+            {"data": Jittered(Samples(images().stored, 1 - images().labels, images().classes))},
+            r"digest of a few samples was \w+, is \w+\.",
+        ),
+        (
+            {"data": Jittered(replace(images(), classes=("dark", "pale")))},
+            r"classes\[1\] was light, is pale\.",
+        ),
+        ({"binding": {"variant": "b"}}, "variant was a, is b"),
         ({"model": network(5)}, "another variant"),
         (
             {"model": nn.Sequential(nn.Flatten(), nn.Linear(36, 2))},
             "1.weight has shape",
         ),
     ],
-    ids=["settings", "objective", "data", "shapes", "model"],
+    ids=["settings", "objective", "data", "labels", "classes", "variant", "shapes", "model"],
 )
 def test_another_run_is_refused(options, says, undisturbed):
     with pytest.raises(SurefootError, match=f"cannot resume from.*({says})"):
         run(undisturbed.folder, resume=True, **options)
+
+
+def test_other_data_of_the_same_size_are_refused(tmp_path):
+    data = replace(images(), name="noise/train")
+    options = {"loop": replace(LOOP, steps=2), "held_out": None}
+    run(tmp_path, data=data.augmented(CropAndFlip(1)), **options)
+    run(tmp_path, data=data.augmented(CropAndFlip(1)), resume=True, **options)
+    inverted = replace(data, stored=255 - data.stored)
+    for other, says in (
+        (
+            replace(data, name="noise/test").augmented(CropAndFlip(1)),
+            "data set was noise/train, is",
+        ),
+        (data.augmented(CropAndFlip(2)), r"augmentation was .*\(padding=1, .*\(padding=2, "),
+        (data, r"augmentation was CropAndFlip\(padding=1, flip=True\), is None"),
+        (inverted.augmented(CropAndFlip(1)), r"digest of a few samples was \w+ \w+, is"),
+    ):
+        with pytest.raises(SurefootError, match=f"cannot resume from.*{says}"):
+            run(tmp_path, data=other, resume=True, **options)
+
+
+def test_another_normalisation_is_refused(tmp_path):
+    options = {"loop": replace(LOOP, steps=2), "held_out": None}
+    run(tmp_path, Classifier(network(), 0.5, [0.25]), **options)
+    run(tmp_path, Classifier(network(), 0.5, [0.25]), resume=True, **options)
+    with pytest.raises(
+        SurefootError, match=r"was mean 0.5, std \[0.25\], is mean 0.5, std \[0.5\]"
+    ):
+        run(tmp_path, Classifier(network(), 0.5, [0.5]), resume=True, **options)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_not_bound_to_what_it_does_not_tell(tmp_path):
+    options = {"loop": replace(LOOP, steps=2), "held_out": None}
+    whole = run(tmp_path, **options)
+    (record,) = (tmp_path / "checkpoints").glob("step-*/checkpoint.json")
+    about = json.loads(record.read_text())
+    for name in ("data set", "classes", "digest of a few samples", "augmentation", "variant"):
+        del about["settings"][name]
+    record.write_text(json.dumps(about))
+    same_weights = run(tmp_path, resume=True, **options).model.state_dict()
+    assert equal(dict(same_weights), dict(whole.model.state_dict()))
 
 
 def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path):

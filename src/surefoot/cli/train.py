@@ -20,6 +20,8 @@ from surefoot.train.loop import _checkpoint
 
 HELP = "train a model with an objective"
 CONFIG = "config.yaml"
+# A run resumes with the same ones only; `fit` sees to objective, loop, pixels and normalisation.
+_BINDING = ("data", "data_options", "samples", "hold_out", "model", "model_options", "weights")
 
 parser = _train_options.parser
 
@@ -60,6 +62,7 @@ def run(settings: Any) -> None:
         progress=sys.stderr.isatty(),
         workers=settings.workers,
         fabric=fabric,
+        binding={f"--{name.replace('_', '-')}": getattr(settings, name) for name in _BINDING},
     )
     if fabric.is_global_zero and settings.export is not None:
         network, labels = _network(settings, training), tuple(training.classes)

@@ -158,18 +158,29 @@ def prune(root: Path, figure: str) -> None:
 
 
 def compare(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
-    """Raise unless the run has the settings that the checkpoint was made with."""
-    then = checkpoint.settings
+    """Raise unless the run has the settings and the data that the checkpoint was made with.
+
+    What the checkpoint does not tell, one of an earlier version, is not compared.
+    """
     changed = [
-        f"{name} was {then.get(name)}, is {settings.get(name)}"
-        for name in {**then, **settings}
-        if then.get(name) != settings.get(name)
+        _difference(name, then, settings.get(name))
+        for name, then in checkpoint.settings.items()
+        if then != settings.get(name)
     ]
     if changed:
         raise SurefootError(
-            f"cannot resume from {checkpoint.folder}: {'; '.join(changed)}. Use the same settings, "
-            "or another folder for a new run (it may start from these weights)"
+            f"cannot resume from {checkpoint.folder}: {'; '.join(changed)}. Use the same settings "
+            "and data, or another folder for a new run (it may start from these weights)"
         )
+
+
+def _difference(name: str, then: object, now: object) -> str:
+    if not isinstance(then, list) or not isinstance(now, list):
+        return f"{name} was {then}, is {now}"
+    if len(then) != len(now):
+        return f"{name} was a list of {len(then)}, is one of {len(now)}"
+    place = next(place for place, value in enumerate(then) if value != now[place])
+    return f"{name}[{place}] was {then[place]}, is {now[place]}"
 
 
 def _read(path: Path) -> Checkpoint:

@@ -1,5 +1,6 @@
 """`fit`: train a model with an objective, resumable to the bit."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from surefoot.errors import SurefootError, optional
 from surefoot.train._base import Objective
 from surefoot.train._mode import eval_mode
 from surefoot.train.loop._batches import check_data, fetch, spread
+from surefoot.train.loop._identity import identity
 from surefoot.train.loop._logs import Log, Progress
 from surefoot.train.loop._plan import Loop
 from surefoot.train.loop._run import Run
@@ -43,6 +45,7 @@ def fit(
     progress: Progress = False,
     workers: int = 0,
     fabric: "Fabric | None" = None,
+    binding: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Train `model` in place.
 
@@ -77,6 +80,9 @@ def fit(
         workers: processes that load data.
         fabric: a launched lightning_fabric.Fabric, for devices, strategies and precisions; None
             trains in this process where the model is.
+        binding: what else must be the same for a run to be resumed, such as the name of the
+            model's variant; plain values by name. Objective, loop, shapes of the weights, and of
+            the data name, size, classes, augmentation and a few samples always must.
 
     Returns:
         A `Trained`.
@@ -85,8 +91,8 @@ def fit(
         NonFiniteLossError: the loss or its gradient is NaN or infinite; the message names the
             term, the step and the last good checkpoint.
         SurefootError: data that are empty or do not fit the model, settings out of range, a
-            strategy that shards parameters, a folder of another run, a checkpoint of another model
-            or other settings, a file that cannot be written.
+            strategy that shards parameters, a folder of another run, a checkpoint of another
+            model, other data or other settings, a file that cannot be written.
     """
     fabric = _fabric(model) if fabric is None else fabric
     _check_strategy(fabric)
@@ -113,7 +119,8 @@ def fit(
         torch.manual_seed(number(loop.seed, Stream.MODEL, fabric.global_rank))
         run = Run(fabric, model, objective, loop, steps)
         _check_classes(run, data)
-        return Session(run, watch, data).train(resume, progress, workers)
+        bound = identity(data, model, binding)
+        return Session(run, watch, data, bound).train(resume, progress, workers)
 
 
 def _fabric(model: nn.Module) -> "Fabric":

@@ -50,6 +50,7 @@ class Session:
     run: Run
     watch: Watch
     data: Any
+    bound: Mapping[str, Any]
     figures: Mapping[str, float] = field(default_factory=dict)
     terms: Mapping[str, float] = field(default_factory=dict)
     written: Logs | None = None
@@ -173,7 +174,7 @@ class Session:
         return {
             "objective": repr(run.objective),
             **{name: _plain(value) for name, value in run.loop.settings().items()},
-            "training samples": len(self.data),
+            **self.bound,
             "processes": run.fabric.world_size,
             "precision": precision_name(run.fabric),
         }
