@@ -126,7 +126,7 @@ def test_another_run_is_not_resumed(here, capsys):
         (("--data", "arrays:inverted.npz"), "--data was arrays:images.npz, is arrays:inverted.npz"),
         (
             ("--augment", "CropAndFlip(padding=1)"),
-            "augmentation was None, is CropAndFlip(padding=1",
+            "augmentation was None, is CropAnd",
         ),
         (("--weights", "run/model.safetensors"), "--weights was None, is run/model"),
     ):

@@ -335,6 +335,58 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(how, says
         torch.testing.assert_close(value, healthy.model.state_dict()[name])
 
 
+def steps_of(seen):
+    return lambda step, _steps, _terms: seen.append(step)
+
+
+def test_a_checkpoint_whose_weights_give_nan_is_not_the_last_good_one(tmp_path):
+    loop = Loop(steps=8, batch=10, optimizer="SGD(lr=1e-3)", schedule="Piecewise({3: 1e41})")
+    options = {"out": tmp_path, "checkpoint_every": 1}
+    for seen, begins in (([], 1), ([], 4)):
+        with pytest.raises(train.NonFiniteLossError, match="stopped at step 4") as caught:
+            fit(
+                *(network(), train.Natural(), images(), loop),
+                **options,
+                resume=begins > 1,
+                progress=steps_of(seen),
+            )
+        assert seen == list(range(begins, 5))
+        before, newest = _checkpoint.found(tmp_path / "checkpoints")
+        assert (before.step, before.good) == (3, True)
+        assert (newest.step, newest.good) == (4, False)
+        assert f"The last good checkpoint is {before.folder}" in str(caught.value)
+
+
+def test_without_a_good_checkpoint_it_says_so_and_resumes_at_the_beginning(tmp_path):
+    loop = Loop(steps=8, batch=10, optimizer="SGD(lr=1e38)")
+    for seen in ([], []):
+        with pytest.raises(train.NonFiniteLossError, match="no good checkpoint: the weights of"):
+            fit(
+                *(network(), train.Natural(), images(), loop),
+                out=tmp_path,
+                checkpoint_every=1,
+                resume=True,
+                progress=steps_of(seen),
+            )
+        assert seen == [1]
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path):
+    @dataclass(frozen=True, repr=False)
+    class Steep(train.Natural):
+        def evaluate(self, batch):
+            (_, loss) = super().evaluate(batch).terms["clean"]
+            return super().evaluate(batch)._replace(terms={"clean": (1e4, loss)})
+
+    loop = Loop(steps=1, batch=10, optimizer="SGD(lr=1e38)")
+    says = r"stopped after step 1: the weights \S+ are not finite.*There is no checkpoint yet"
+    for out in (tmp_path, None):
+        with pytest.raises(train.NonFiniteLossError, match=says):
+            fit(network(), Steep(), images(), loop, out=out)
+    assert _checkpoint.found(tmp_path / "checkpoints") == []
+    assert not (tmp_path / "model.safetensors").exists()
+
+
 def test_without_a_checkpoint_it_says_so():
     with pytest.raises(train.NonFiniteLossError, match="There is no checkpoint yet"):
         fit(network(), Diverging(at=0.0), images(), Loop(steps=10, batch=10))

@@ -310,7 +310,7 @@ def test_other_data_of_the_same_size_are_refused(tmp_path):
     for other, says in (
         (
             replace(data, name="noise/test").augmented(CropAndFlip(1)),
-            "data set was noise/train, is",
+            "data set was noise/train",
         ),
         (data.augmented(CropAndFlip(2)), r"augmentation was .*\(padding=1, .*\(padding=2, "),
         (data, r"augmentation was CropAndFlip\(padding=1, flip=True\), is None"),
@@ -325,7 +325,7 @@ def test_another_normalisation_is_refused(tmp_path):
     run(tmp_path, Classifier(network(), 0.5, [0.25]), **options)
     run(tmp_path, Classifier(network(), 0.5, [0.25]), resume=True, **options)
     with pytest.raises(
-        SurefootError, match=r"was mean 0.5, std \[0.25\], is mean 0.5, std \[0.5\]"
+        SurefootError, match=r"mean 0.5, std \[0.25\], is mean 0.5, std \[0.5\]"
     ):
         run(tmp_path, Classifier(network(), 0.5, [0.5]), resume=True, **options)
 

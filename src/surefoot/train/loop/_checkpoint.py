@@ -5,6 +5,7 @@ checkpoints/step-00000250/
     average.safetensors    their moving average, where there is one
     state.pt               optimizer, schedule, random states, the objective's state
     checkpoint.json        step, figures, settings, seed, versions
+    suspect                empty; there if the next step's loss was not finite
 """
 
 import io
@@ -12,6 +13,7 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ MODEL, AVERAGE, STATE, RECORD = (
     "state.pt",
     "checkpoint.json",
 )
-_PART = ".part"
+_SUSPECT, _PART = "suspect", ".part"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Checkpoint:
     settings: Mapping[str, Any]
     figures: Mapping[str, float]
     versions: Mapping[str, str]
+
+    @property
+    def good(self) -> bool:
+        """Whether no step from it has given a loss that is not finite."""
+        return not (self.folder / _SUSPECT).exists()
 
     @property
     def weights(self) -> Path:
@@ -140,16 +147,28 @@ def found(root: Path) -> list[Checkpoint]:
     return [_read(path) for path in sorted(root.glob(f"step-*/{RECORD}")) if _whole(path.parent)]
 
 
+def last(checkpoints: list[Checkpoint]) -> Checkpoint | None:
+    """The last good one."""
+    return next((one for one in reversed(checkpoints) if one.good), None)
+
+
+def suspect(checkpoint: Checkpoint) -> None:
+    """Tell, if that can be written, that training cannot go on from this one."""
+    with suppress(OSError):
+        (checkpoint.folder / _SUSPECT).touch()
+
+
 def best(checkpoints: list[Checkpoint], figure: str) -> Checkpoint | None:
-    """The one with the highest figure, the earliest of equals."""
-    scored = [one for one in checkpoints if figure in one.figures]
+    """The good one with the highest figure, the earliest of equals."""
+    scored = [one for one in checkpoints if figure in one.figures and one.good]
     return max(scored, key=lambda one: one.figures[figure], default=None)
 
 
-def prune(root: Path, figure: str) -> None:
-    """Keep the last and the best, and nothing half-written."""
+def prune(root: Path, figure: str, count: int = 1) -> None:
+    """Keep the last `count` good ones and the best, and nothing half-written."""
     there = found(root)
-    keep = {one.folder for one in (*there[-1:], best(there, figure)) if one}
+    good = [one for one in there if one.good]
+    keep = {one.folder for one in (*good[-count:], best(there, figure)) if one}
     for folder in root.glob("step-*"):
         if folder not in keep:
             # First its record, so that what is half-removed is no checkpoint.

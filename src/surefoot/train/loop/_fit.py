@@ -69,7 +69,8 @@ def fit(
         validate_every: steps between validations; None is once a pass over the data. The last
             step is always validated.
         checkpoint_every: steps between checkpoints; None is once a pass over the data. There is
-            one at every validation and at the end, too. The last and the best are kept.
+            one at every validation and at the end, too. The last and the best are kept, and
+            the one before the last until a step from the last has given a finite loss.
         log_every: steps between two lines of the logs.
         best_by: the figure whose highest value makes a checkpoint the best.
         out: folder for weights, checkpoints and logs; None writes nothing.
@@ -88,8 +89,8 @@ def fit(
         A `Trained`.
 
     Raises:
-        NonFiniteLossError: the loss or its gradient is NaN or infinite; the message names the
-            term, the step and the last good checkpoint.
+        NonFiniteLossError: the loss, its gradient or the weights are NaN or infinite; the message
+            names the term, the step and the last good checkpoint, where a resumed run begins.
         SurefootError: data that are empty or do not fit the model, settings out of range, a
             strategy that shards parameters, a folder of another run, a checkpoint of another
             model, other data or other settings, a file that cannot be written.

@@ -54,6 +54,7 @@ class Session:
     figures: Mapping[str, float] = field(default_factory=dict)
     terms: Mapping[str, float] = field(default_factory=dict)
     written: Logs | None = None
+    proven: bool = False
 
     def train(self, resume: bool, progress: Progress, workers: int) -> Trained:
         """Do the steps that are left."""
@@ -85,9 +86,11 @@ class Session:
         try:
             terms = self.run.step(batch, step)
         except NonFiniteLossError as error:
+            good = self._last_good(step)
             raise NonFiniteLossError(
-                f"stopped at step {step}: {error}. {self._last_good()}", error.terms
+                f"stopped at step {step}: {error}. {good}", error.terms
             ) from error
+        self._prove()
         if (step + 1) % self.watch.log_every and step + 1 < self.run.steps:
             return {}
         self.terms = scalars(terms, self.run.fabric)
@@ -95,11 +98,36 @@ class Session:
         self._log(step + 1, {**self.terms, "learning_rate": float(rate)})
         return self.terms
 
-    def _last_good(self) -> str:
+    def _last_good(self, step: int) -> str:
+        """Which checkpoint to go on from; one whose weights gave the failure is not good."""
         there = self._checkpoints()
         if not there:
             return "There is no checkpoint yet"
-        return f"The last good checkpoint is {there[-1].folder}"
+        if there[-1].step == step:
+            _checkpoint.suspect(there[-1])
+        good = _checkpoint.last(there)
+        if good is None:
+            return f"There is no good checkpoint: the weights of {there[-1].folder} gave this"
+        return f"The last good checkpoint is {good.folder}"
+
+    def _prove(self) -> None:
+        """A step was finite, so the checkpoint before the last is needed no more."""
+        if self.proven or self.watch.checkpoints is None:
+            return
+        self.proven = True
+        if self.run.fabric.is_global_zero:
+            _checkpoint.prune(self.watch.checkpoints, self.watch.best_by)
+
+    def _check_weights(self, done: int) -> None:
+        """Raise unless the weights are finite: nobody could use them or go on from them."""
+        for name, value in self.run.result.named_parameters():
+            if not torch.isfinite(value).all():
+                raise NonFiniteLossError(
+                    f"stopped after step {done}: the weights {name} are not finite although the "
+                    "loss was; lower the learning rate or clip gradients. "
+                    f"{self._last_good(done)}",
+                    self.terms,
+                )
 
     def _checkpoints(self) -> list[_checkpoint.Checkpoint]:
         root = self.watch.checkpoints
@@ -119,10 +147,13 @@ class Session:
         """Validate and write a checkpoint after so many steps, if it is time."""
         watch, last = self.watch, done == self.run.steps
         valid = watch.held_out is not None and (last or done % watch.validate_every == 0)
+        saved = watch.out is not None and (valid or last or done % watch.checkpoint_every == 0)
+        if valid or saved or last:
+            self._check_weights(done)
         if valid:
             self.figures = self._validate()
             self._log(done, self.figures)
-        if watch.out is not None and (valid or last or done % watch.checkpoint_every == 0):
+        if saved:
             self._save(done, self.figures if valid else {})
 
     def _validate(self) -> dict[str, float]:
@@ -163,9 +194,10 @@ class Session:
             record = {"figures": dict(figures), "settings": self._settings()}
             try:
                 _checkpoint.write(self.watch.checkpoints, done, weights, state, record)
-                _checkpoint.prune(self.watch.checkpoints, self.watch.best_by)
+                _checkpoint.prune(self.watch.checkpoints, self.watch.best_by, count=2)
             except SurefootError as error:
                 failure = error
+        self.proven = False
         agree(fabric, failure)
 
     def _settings(self) -> dict[str, Any]:
@@ -187,9 +219,9 @@ class Session:
                 f"{self.watch.out} holds checkpoints of an earlier run, up to step "
                 f"{there[-1].step}; pass resume=True to go on from there, or another folder"
             )
-        if not there:
+        last = _checkpoint.last(there)
+        if last is None:
             return 0
-        last = there[-1]
         _checkpoint.compare(last, self._settings())
         if last.versions != _checkpoint.versions():
             warnings.warn(
@@ -213,6 +245,7 @@ class Session:
 
     def _finish(self, seconds: float) -> Trained:
         run, watch = self.run, self.watch
+        self._prove()
         if run.average is not None:
             run.model.load_state_dict(run.average.module.state_dict())
         run.model.eval()
