@@ -5,7 +5,8 @@ python benchmarks/train_fashion.py --root FOLDER [--only scaat] [--seeds 0 1 2] 
 The CPU tier of the comparison: RAR's CNN, one natural network per seed (fashion-mnist-cpu/start),
 which every method fine-tunes by its shipped configuration (fashion-mnist-cpu/METHOD: 250 steps of
 64, inner attacks of 5 steps by 2 points, m = 3, bfloat16; see those files). Five methods have
-three seeds, the others one. This is scaled down from the papers' settings and not a reproduction.
+three seeds, the others one; natural-fast is natural training at the learning rate of the
+adversarial methods. This is scaled down from the papers' settings and not a reproduction.
 
 Each network is measured on the 10,000 test images (accuracy), the first 1000 (PGD, 20 steps of
 0.01, epsilon 0.1), and on those of the first 260 that it gets right, at most 200: maps are
@@ -18,7 +19,8 @@ that every network gets right. Differences to the natural network of the same se
 intervals from a bootstrap that draws images and seeds anew.
 
 Weights and checkpoints are in runs/train_fashion; a rerun goes on where the last one stopped, and
-several processes may share the work (--only, --seeds). --only seconds times a step of each.
+several processes may share the work (--only, --seeds, --parts). A step of each method is timed with
+"--only seconds".
 """
 
 import argparse
@@ -42,10 +44,10 @@ from surefoot.cli._train_options import CONFIGS
 
 RUNS = Path("runs/train_fashion")
 THRICE = ["natural", "pgd", "ig-sum-norm", "attributional", "scaat"]
-ONCE = ["ig-norm", "saliency-guided", "alignment"]
+ONCE = ["ig-norm", "saliency-guided", "alignment", "natural-fast"]
 # What the papers say of the intersection, from the weakest to the strongest.
 ORDER = ["natural", "pgd", "ig-norm", "ig-sum-norm", "attributional"]
-EPSILON, K, TRIED, ATTACKED = 0.1, 100, 260, 200
+EPSILON, K, TRIED, ATTACKED, PART = 0.1, 100, 260, 200, 50
 ROUGH, FINE = explain.IntegratedGradients(steps=10), explain.IntegratedGradients(steps=100)
 SECONDS, ROUNDS = "seconds", 3
 # The columns that have a value for each image, with their titles.
@@ -89,21 +91,34 @@ def start(seed: int, root: str, threads: int) -> Path:
     return folder("start", seed) / "model.safetensors"
 
 
-def measured(method: str, seed: int, root: str, threads: int) -> Rows:
-    """Train, and measure on the test images."""
+def figures(method: str, seed: int, root: str, threads: int) -> Rows:
+    """Train, and measure accuracy on the test images."""
     model = trained(method, seed, root, threads)
-    test = data.load("fashion-mnist", "test", root=root)
-    x, y = test.inputs, test.labels
+    x, y = tested(root)
     pgd = attack.PGD(Linf(EPSILON, steps=20, step_size=0.01, random_start=True))
-    right = gradients.predict(model, x).argmax(1) == y
-    numbers = right[:TRIED].nonzero()[:ATTACKED, 0]
-    parts = [maps(model, x[some], y[some]) for some in numbers.split(50)]
     return {
-        "accuracy": float(right.float().mean()),
+        "accuracy": float(right(model, x, y).float().mean()),
         "pgd accuracy": float(pgd(model, x[:1000], y[:1000]).robust.float().mean()),
-        "images": numbers.tolist(),
-        **{name: [v for part in parts for v in part[name]] for name in parts[0]},
     }
+
+
+def part(method: str, seed: int, number: int, root: str, threads: int) -> Rows:
+    """Maps of the part of that number of the images that the network gets right."""
+    model = trained(method, seed, root, threads)
+    x, y = (each[:TRIED] for each in tested(root))
+    images = right(model, x, y).nonzero()[:ATTACKED, 0].split(PART)[number]
+    return {"images": images.tolist(), **maps(model, x[images], y[images])}
+
+
+def tested(root: str) -> tuple[Tensor, Tensor]:
+    """The test images and their labels."""
+    test = data.load("fashion-mnist", "test", root=root)
+    return test.inputs, test.labels
+
+
+def right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Which labels the model predicts."""
+    return gradients.predict(model, x).argmax(1) == y
 
 
 def maps(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, list[float]]:
@@ -150,21 +165,35 @@ def step_seconds(method: str, samples: Subset[Any]) -> float:
 
 
 def jobs(chosen: argparse.Namespace) -> Jobs:
-    """The three-seed methods first, seed by seed; then the others, and what a step costs."""
+    """Accuracies, then the maps of all networks part by part, then what a step costs."""
     plan = [(method, seed) for seed in chosen.seeds for method in THRICE]
     plan += [(method, seed) for method in ONCE for seed in chosen.seeds if seed == 0]
-    found: Jobs = {
-        f"{method}, seed {seed}": partial(measured, method, seed, chosen.root, chosen.threads)
-        for method, seed in plan
-        if chosen.only in (None, method)
-    }
+    plan = [(method, seed) for method, seed in plan if chosen.only in (None, method)]
+    where = (chosen.root, chosen.threads)
+    found: Jobs = {f"{m}, seed {seed}": partial(figures, m, seed, *where) for m, seed in plan}
+    for number in range(chosen.parts):
+        for m, seed in plan:
+            name = f"{m}, seed {seed}, part {number}"
+            found[name] = partial(part, m, seed, number, *where)
     if chosen.only in (None, SECONDS):
         found[SECONDS] = partial(seconds, chosen.root)
     return found
 
 
+def joined(done: Rows) -> Rows:
+    """One row for each network that was explained: its figures, and the values of all its parts."""
+    networks: Rows = {}
+    for name in sorted(done):
+        network, _, number = name.partition(", part ")
+        if number:
+            row = networks.setdefault(network, dict(done[network]))
+            for column, values in done[name].items():
+                row[column] = row.get(column, []) + values
+    return networks
+
+
 def split(name: str) -> tuple[str, int]:
-    """Method and seed of a row's name."""
+    """Method and seed of a network's name."""
     method, _, seed = name.partition(", seed ")
     return method, int(seed)
 
@@ -210,7 +239,7 @@ def interval(differences: np.ndarray, draws: int = 9999) -> tuple[float, float]:
 def markdown(done: Rows) -> str:
     """Means over images and seeds, differences to natural, and the order that the papers claim."""
     cost = done.get(SECONDS)
-    done = {name: row for name, row in done.items() if name != SECONDS}
+    done = joined(done)
     everyone = shared(done)
     methods = [m for m in THRICE + ONCE if any(split(name)[0] == m for name in done)]
     against = [
@@ -264,6 +293,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """What this study adds to a study's options."""
     parser.add_argument("--root", help="folder of the data set")
     parser.add_argument("--only", choices=[*THRICE, *ONCE, SECONDS], help="one method")
+    parser.add_argument("--parts", type=int, default=ATTACKED // PART, help="of 50 images")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
 
 

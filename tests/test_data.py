@@ -114,7 +114,7 @@ def test_a_file_goes_before_a_photograph_of_that_name(tmp_path, monkeypatch):
 
 def test_unknown_photographs(monkeypatch):
     pytest.importorskip("skimage")
-    with pytest.raises(SurefootError, match=r"no photograph chelsae; .* did you mean chelsea or"):
+    with pytest.raises(SurefootError, match=r"no photograph chelsae, .* did you mean chelsea or"):
         data.locate("chelsae")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"surefoot\[demo\]"):

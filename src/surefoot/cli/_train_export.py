@@ -75,6 +75,7 @@ def export(
         before = Validation(adversary=None, audit=None)(trained.model.to(device), held_out)
         measured = {
             "held_out": len(held_out),
+            "validation": repr(validation),
             "figures": validation(stored, held_out),
             "accuracy_before_rounding": before["accuracy"],
         }

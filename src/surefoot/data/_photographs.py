@@ -50,7 +50,7 @@ def locate(photo: str | Path) -> Path:
         known = {}
     if str(photo) in known:
         return known[str(photo)]
-    hint = f"; of the built-in photographs, {suggest(str(photo), known)}" if known else ""
+    hint = f", nor a built-in one of that name; {suggest(str(photo), known)}" if known else ""
     raise SurefootError(f"there is no photograph {photo}{hint}")
 
 
