@@ -1,5 +1,6 @@
 """Where one objective becomes another, and what single options do."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -133,8 +134,10 @@ def test_random_fill_without_ascent_is_saliency_guided(model: nn.Module) -> None
     same(fill, train.SaliencyGuided(6, ranking="absolute"), model, x)
 
 
-@pytest.mark.parametrize("constraint", ["soft", "hard", "uniform"])
-@pytest.mark.parametrize("threshold", [None, 0.5])
+@pytest.mark.parametrize(
+    ("constraint", "threshold"),
+    [("soft", None), ("soft", 0.5), ("hard", None), ("hard", 0.5), ("uniform", None)],
+)
 def test_perturbation_keeps_to_its_places_and_to_the_box(
     constraint: str, threshold: float | None, model: nn.Module
 ) -> None:
@@ -219,6 +222,13 @@ def test_random_ranking_ignores_the_gradient(model: nn.Module) -> None:
         ({"weight": math.nan}, "weight=nan"),
         ({"steps": -1}, "steps=-1"),
         ({"constraint": "hard", "k": 99}, "k=99, but a map has 16"),
+        ({"k": -1}, "k=-1, expected a whole number of places"),
+        ({"k": 2.5}, "k=2.5, expected a whole number of places"),
+        ({"threshold": math.nan}, "threshold=nan, expected a finite number"),
+        ({"threshold": -1}, "threshold=-1, expected a finite number"),
+        ({"threshold": 0.5, "constraint": "uniform"}, "looks at no saliency"),
+        ({"ramp": -1, "schedule": "epsilon"}, "ramp=-1, expected a share"),
+        ({"ramp": math.nan, "schedule": "epsilon"}, "ramp=nan, expected a share"),
     ],
     ids=str,
 )
@@ -244,6 +254,17 @@ def test_bad_settings_of_scaat(options: dict, message: str, model: nn.Module) ->
         (train.IGR(score="logits"), "score='logits'"),
         (train.R2ET(h=0), "h=0, expected a number above 0"),
         (train.SmoothedCurvature(alpha=2), "alpha=2"),
+        (train.SmoothedCurvature(scale=math.nan), "scale=nan"),
+        (train.FreeAT(step_size=-1), "step_size=-1, expected a finite number"),
+        (train.IGR(train.Natural()), r"robust is Natural\(\), expected PGD or TRADES"),
+        (train.SaliencyGuided(-1), "k=-1, expected a whole number"),
+        (train.RightForRightReasons(k=2.5), "k=2.5, expected a whole number"),
+        (train.InputGradientAlignment(std=0), "std=0: expected finite numbers"),
+        (train.InputGradientAlignment(mean=math.nan), "mean=nan, std=1.0: expected finite"),
+        (
+            train.InputGradientAlignment(mean=(0.1, 0.2, 0.3)),
+            r"mean=\(0.1, 0.2, 0.3\) does not fit inputs \(4, 2, 4, 4\)",
+        ),
         (train.JacobianRegularization(projections=0), "projections=0"),
         (train.RightForRightReasons(annotation="mask"), "'mask' is not in extra"),
         (train.InputGradientAlignment(k=0), "k=0"),
@@ -255,6 +276,26 @@ def test_bad_settings(objective: train.Objective, message: str, model: nn.Module
         objective = replace(objective, steps=0)
     with pytest.raises(SurefootError, match=message):
         objective(model, images(), LABELS)
+
+
+def test_finite_terms_may_have_a_total_that_is_not(model: nn.Module) -> None:
+    with pytest.raises(train.NonFiniteLossError, match=r"gradient=[\d.]+, total=inf"):
+        train.InputGradientRegularization(1e308)(model, 1e2 * images(), LABELS)
+
+
+def test_mean_and_deviation_go_along_the_channels() -> None:
+    """Dimension 1 of images and records, the last of embeddings."""
+    from surefoot.train._alignment import _channels  # noqa: PLC0415
+
+    objective = train.InputGradientAlignment(mean=(0.1, 0.2))
+    for shape, aligned in (((3, 2, 4, 4), (2, 1, 1)), ((3, 2), (2,)), ((3, 5, 2), (2,))):
+        assert _channels(objective, "mean", torch.zeros(shape)).shape == aligned
+
+
+def test_a_smooth_model_is_told_what_to_do(model: nn.Module) -> None:
+    smooth = nn.Sequential(model[0], model[1], nn.Tanh(), model[3])
+    with pytest.raises(SurefootError, match=r"pass beta=None.*training needs one of the known"):
+        train.InputGradientAlignment()(smooth, images(), LABELS)
 
 
 def test_regularizers_switch_off_by_themselves(model: nn.Module) -> None:
@@ -380,6 +421,21 @@ def test_chunks_do_not_change_a_path(chunk: int, model: nn.Module) -> None:
         assert repr(replace(objective, chunk=chunk)) == repr(objective)
 
 
+@pytest.mark.parametrize("statistics", [True, False], ids=["training", "none kept"])
+def test_chunks_do_not_change_a_path_through_batch_norm(statistics: bool, model: nn.Module) -> None:
+    """It takes mean and variance of what goes through at once."""
+    norm = nn.BatchNorm1d(6, track_running_stats=statistics).double()
+    mixed = nn.Sequential(*model[:2], norm, *model[2:]).train(statistics)
+    objective = train.IGSumNorm(0.1, weight=1.0, **SMALL)
+    expected, slopes = value_and_slope(objective, copy.deepcopy(mixed), images())
+    for chunk in (2, 5):
+        # A copy, because running statistics, which the attack goes by, move with each call.
+        cut = replace(objective, chunk=chunk)
+        found, others = value_and_slope(cut, copy.deepcopy(mixed), images())
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(others, slopes, rtol=1e-9, atol=1e-12)
+
+
 def test_noise_of_free_training_follows_the_batch(model: nn.Module) -> None:
     objective, x = train.FreeAT(0.1, step_size=0.03), images()
     first = objective(model, x, LABELS)
@@ -404,6 +460,22 @@ def test_annotation_does_not_reach_the_model(model: nn.Module) -> None:
     assert loss.terms["reasons"] > 0
     assert none.terms["reasons"] == 0
     assert none.total == none.terms["clean"]
+
+
+def test_annotation_of_places_goes_to_every_channel(model: nn.Module) -> None:
+    """(N, H, W) would broadcast, but with N against C."""
+    places = torch.rand(N, 4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    objective = train.RightForRightReasons(annotation="A")
+
+    def reasons(A: Tensor) -> Tensor:
+        return objective(model, images(), LABELS, extra={"A": A}).terms["reasons"]
+
+    assert (
+        reasons(places) == reasons(places[:, None]) == reasons(places[:, None].repeat(1, 2, 1, 1))
+    )
+    for wrong in (places[:, :3], places[:, 0], places[:, None, None], places[:, 0, 0]):
+        with pytest.raises(SurefootError, match=r"does not fit inputs \(4, 2, 4, 4\)"):
+            reasons(wrong)
 
 
 def test_r2et_moves_by_more_than_rounding_in_single_precision(model: nn.Module) -> None:

@@ -180,8 +180,9 @@ class Smooth(nn.Module):
             raise SurefootError(
                 f"no activation of {type(self.model).__name__} was replaced by a smooth one; known "
                 f"are {', '.join(rule.name for rule in _RULES)}. If the model is smooth already, "
-                "pass beta=None; a scripted or compiled model, or a kink of its own making "
-                '(x * (x > 0)), cannot be replaced: use second_order="finite"'
+                "pass beta=None. A scripted or compiled model, or a kink of its own making "
+                "(x * (x > 0)), cannot be replaced: attacks on maps then take "
+                'second_order="finite", training needs one of the known activations'
             )
         return output
 

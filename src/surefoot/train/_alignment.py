@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from surefoot import gradients
 from surefoot.attack import smooth
+from surefoot.errors import SurefootError
 from surefoot.metric._inputs import Count, count
 from surefoot.metric._ranks import top
 from surefoot.train import _paths
@@ -78,7 +79,7 @@ class InputGradientAlignment(Adversarial):
             return ascend(budget, box, start, rise)
 
     def _seen(self, batch: Batch, start: Tensor) -> Tensor:
-        g = gradients.input_gradient(batch.request(start), "logit")
+        _, (g,) = gradients.logits_and_gradients(batch.request(start), _paths.logit)
         rows = g.flatten(1).abs()
         return top(rows, count(self.k, rows.shape[1])).view_as(g)
 
@@ -89,11 +90,20 @@ class InputGradientAlignment(Adversarial):
         model = self._surrogate(batch.model)
         request = replace(batch.request(points, create_graph=True), model=model)
         _, (g_y, g_c) = gradients.logits_and_gradients(request, _paths.logit, _paths.other_logit)
-        x = (points - _channels(self.mean, points)) / _channels(self.std, points)
+        mean, std = (_channels(self, name, points) for name in ("mean", "std"))
+        x = (points - mean) / std
         return _distance(x * seen, g_y * seen), _distance(x * seen, g_c * seen)
 
     def _surrogate(self, model: nn.Module) -> nn.Module:
         return model if self.beta is None else smooth(model, self.beta)
+
+    def check(self) -> None:
+        super().check()
+        mean, std = torch.as_tensor(self.mean), torch.as_tensor(self.std)
+        if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
+            raise SurefootError(
+                f"mean={self.mean!r}, std={self.std!r}: expected finite numbers, and std above 0"
+            )
 
     def passes(self) -> Passes:
         attack = self.steps * Passes(second_inputs=2, forward=-1)
@@ -101,8 +111,19 @@ class InputGradientAlignment(Adversarial):
         return Passes(input_gradient=1) + attack + outer
 
 
-def _channels(value: float | tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.as_tensor(value).to(like).view(-1, *[1] * (like.ndim - 2))
+def _channels(objective: InputGradientAlignment, name: str, like: Tensor) -> Tensor:
+    """The setting of that name so that it broadcasts to `like`, along the channels."""
+    value = torch.as_tensor(getattr(objective, name)).to(like)
+    if value.ndim == 0:
+        return value
+    # As in models.Classifier: the channels of (N, T, D) are last.
+    channels = like.shape[-1 if like.ndim == 3 else 1]
+    if value.shape not in ((1,), (channels,)):
+        raise SurefootError(
+            f"{name}={getattr(objective, name)!r} does not fit inputs {tuple(like.shape)}; give "
+            f"one number, or {channels}, one for each channel"
+        )
+    return value.view(-1, *[1] * (like.ndim - 2)) if like.ndim > 3 else value
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ class AttributionalRegularizers(PathAdversarial):
     Every term is a mean over the batch where the released code sums (factor 1/N). The released
     weight decay, 2e-4 sum ||W||^2 / 2, belongs to the optimiser (lr and decay of the summed loss
     relate to the mean's by N). The clip of p at 1e-10 is left out. Defaults are those of the
-    configuration that the released training script reads (Flower: lambda 0.1, m 20, approx 4).
+    configuration that the released training script reads (Flower: lambda 0.1, m 20, approx 4),
+    but for step_size: there it is 2/255, here 2.5 epsilon / steps, which is 2.86/255.
     Terms: `adversarial` or `clean`, `cacr`, `wacr`; a regulariser of weight 0 costs nothing.
 
     Args:

@@ -32,7 +32,7 @@ class Loss:
 
 
 class NonFiniteLossError(SurefootError):
-    """A term of a loss is NaN or infinite.
+    """A loss, or a term of it, is NaN or infinite.
 
     Attributes:
         terms: all terms by name, as numbers.
@@ -93,7 +93,7 @@ class Objective(Recipe, ABC):
             A `Loss`.
 
         Raises:
-            NonFiniteLossError: a term is NaN or infinite; the message names it.
+            NonFiniteLossError: a term or the total is NaN or infinite; the message names it.
             SurefootError: integer or non-finite inputs, inputs outside the bounds, labels that are
                 not classes of the model, a setting out of range.
         """
@@ -120,23 +120,26 @@ class Objective(Recipe, ABC):
                     f"{name}={getattr(self, name)!r}, choose one of {list(choices)}"
                 )
         for name, value in self.settings().items():
-            if "weight" in name and not (value is None or _number(value)):
+            if "weight" in name and not (value is None or is_weight(value)):
                 raise SurefootError(f"{name}={value!r}, expected a finite number >= 0")
 
     def _loss(self, parts: Parts) -> Loss:
         terms = {name: value.detach() for name, (_, value) in parts.terms.items()}
-        self._check_finite(terms)
         weighted = [weight * value for weight, value in parts.terms.values()]
         total = weighted[0]
         for part in weighted[1:]:
             total = total + part.to(total)
+        self._check_finite(terms, total.detach())
         return Loss(total, terms, parts.state)
 
-    def _check_finite(self, terms: Mapping[str, Tensor]) -> None:
-        if torch.isfinite(torch.stack([value.float() for value in terms.values()])).all():
+    def _check_finite(self, terms: Mapping[str, Tensor], total: Tensor) -> None:
+        # The total, too: finite terms may overflow with their weights, or in their sum.
+        known = torch.stack([value.float() for value in (*terms.values(), total)])
+        if torch.isfinite(known).all():
             return
         values = {name: float(value) for name, value in terms.items()}
-        shown = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
+        parts = [f"{name}={value:.4g}" for name, value in values.items()]
+        shown = ", ".join([*parts, f"total={float(total):.4g}"])
         raise NonFiniteLossError(
             f"the loss of {self!r} is not finite: {shown}; the weights may have diverged (lower "
             "the learning rate, clip gradients) or a half-precision value overflowed",
@@ -150,5 +153,6 @@ def _choices(kind: type[Objective]) -> dict[str, tuple[object, ...]]:
     return {name: get_args(hint) for name, hint in hints if get_origin(hint) is Literal}
 
 
-def _number(value: object) -> bool:
+def is_weight(value: object) -> bool:
+    """Whether a setting is a finite number >= 0."""
     return isinstance(value, int | float) and 0 <= value < math.inf

@@ -9,7 +9,7 @@ from surefoot import gradients
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
 from surefoot.metric._inputs import rows
-from surefoot.train._base import Objective, Parts
+from surefoot.train._base import Objective, Parts, is_weight
 from surefoot.train._batch import Batch
 from surefoot.train._divergence import cross_entropy
 from surefoot.train._passes import Passes
@@ -48,9 +48,10 @@ class SmoothedCurvature(Objective):
 
     def check(self) -> None:
         super().check()
-        if not 0 <= self.alpha <= 1 or self.scale < 0:
+        if not 0 <= self.alpha <= 1 or not is_weight(self.scale):
             raise SurefootError(
-                f"alpha={self.alpha!r}, scale={self.scale!r}: expected alpha in [0, 1], scale >= 0"
+                f"alpha={self.alpha!r}, scale={self.scale!r}: expected alpha in [0, 1], and a "
+                "finite scale >= 0"
             )
 
 

@@ -1,11 +1,12 @@
 """Free adversarial training (Shafahi et al., arXiv 1904.12843), after its released code."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from surefoot.attack._budget import Budget
 from surefoot.errors import SurefootError
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch
@@ -43,11 +44,14 @@ class FreeAT(Ball):
         terms = {"adversarial": (1.0, cross_entropy(logits, batch.labels))}
         return Parts(terms, {"noise": noise})
 
-    def _move(self, noise: Tensor, gradient: Tensor) -> None:
+    def budget(self) -> Budget:
         size = self.epsilon if self.step_size is None else self.step_size
+        return replace(super().budget(), step_size=size)
+
+    def _move(self, noise: Tensor, gradient: Tensor) -> None:
         some = noise[: len(gradient)]
         with torch.no_grad():
-            some.add_(size * gradient.sign()).clamp_(-self.epsilon, self.epsilon)
+            some.add_(self.budget().length(0) * gradient.sign()).clamp_(-self.epsilon, self.epsilon)
 
     def _noise(self, batch: Batch) -> Tensor:
         """A copy of the state's noise, with zeros for places that it has not seen."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from surefoot import gradients
 from surefoot.gradients import Score
+from surefoot.train import _paths
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch
 from surefoot.train._divergence import cross_entropy
@@ -54,12 +55,8 @@ class LocalGradientAlignment(Ball):
 
     def _look(self, batch: Batch, points: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and gradients (N, n) at points."""
-
-        def named(logits: Tensor, labels: Tensor) -> Tensor:
-            return gradients.class_scores(logits, labels, self.score)
-
         request = batch.request(points, create_graph=True)
-        logits, (gradient,) = gradients.logits_and_gradients(request, named)
+        logits, (gradient,) = gradients.logits_and_gradients(request, _paths.named(self.score))
         return logits, gradient.flatten(1)
 
     def passes(self) -> Passes:

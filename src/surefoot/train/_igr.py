@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
-from surefoot import gradients
+from surefoot.errors import SurefootError
 from surefoot.gradients import Score
 from surefoot.train import _paths
 from surefoot.train._base import Objective, Parts
@@ -57,12 +57,9 @@ class IGR(Objective):
     def _integrated(self, batch: Batch, end: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and integrated gradients at `end`."""
         start = torch.full_like(end, self.baseline)
-
-        def named(logits: Tensor, labels: Tensor) -> Tensor:
-            return gradients.class_scores(logits, labels, self.score)
-
         request = batch.request(start, create_graph=True)
-        logits, (ig,) = _paths.along(request, end, self.points, named, chunk=self.chunk)
+        score = _paths.named(self.score)
+        logits, (ig,) = _paths.along(request, end, self.points, score, chunk=self.chunk)
         return logits, ig
 
     def passes(self) -> Passes:
@@ -71,4 +68,6 @@ class IGR(Objective):
 
     def check(self) -> None:
         super().check()
+        if not isinstance(self.robust, Robust):
+            raise SurefootError(f"IGR's robust is {self.robust!r}, expected PGD or TRADES")
         self.robust.check()

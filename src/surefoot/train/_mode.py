@@ -1,9 +1,10 @@
-"""The one place where training code changes a model's mode."""
+"""The one place where training code changes a model's mode, or asks for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -35,6 +36,17 @@ def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
         for buffer, value in kept:
             # Through .data: to autograd a write would forbid the backward of graphs made inside.
             buffer.data.copy_(value)
+
+
+def mixes_samples(model: nn.Module) -> bool:
+    """Whether a batch norm of the model takes its statistics from the batch, as in training.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    >>> mixes_samples(net), mixes_samples(net.eval())
+    (True, False)
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return any(norm.training or norm.running_mean is None for norm in norms)
 
 
 def _statistics(model: nn.Module) -> list[Tensor]:

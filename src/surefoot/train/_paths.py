@@ -10,10 +10,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from surefoot import gradients
-from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot import checks, gradients
+from surefoot.chunking import Block, blocks, each_block, rows_per_batch
 from surefoot.errors import SurefootError
-from surefoot.gradients import Query
+from surefoot.gradients import Query, Score
+from surefoot.train._mode import mixes_samples
 
 # Of logits (R, K) and labels (R,), one number a row.
 RowScore = Callable[[Tensor, Tensor], Tensor]
@@ -30,7 +31,8 @@ def along(
 
     IG = (b - a) * 1/m sum_k grad s(z_k), with a graph to `end` and to the parameters. All points
     of all samples go through the model at once where memory allows; several scores share the
-    forward pass.
+    forward pass. Where a batch norm takes its statistics from the batch, each pass holds one point
+    of all samples whatever `chunk` is, because its value would depend on the cut.
 
     Args:
         request: where the path starts, (N, ...), with `create_graph`.
@@ -57,8 +59,12 @@ def along(
 
     last: dict[int, Tensor] = {}
     totals = [torch.zeros_like(end, requires_grad=False) for _ in scores]
-    rows = rows_per_batch(end, chunk)
-    for block, (logits, sums) in each_block(len(end), points, rows, compute):
+    if mixes_samples(request.model):
+        whole = blocks(slice(0, len(end)), slice(0, points), len(end))
+        parts = ((block, compute(block)) for block in whole)
+    else:
+        parts = each_block(len(end), points, rows_per_batch(end, chunk), compute)
+    for block, (logits, sums) in parts:
         for total, part in zip(totals, sums, strict=True):
             total[block.samples] += part
         if block.variants.stop == points:
@@ -67,14 +73,24 @@ def along(
     return ends, [(end - request.inputs) * total / points for total in totals]
 
 
+def named(score: Score) -> RowScore:
+    """The score of that name, of each row's label; it checks the labels, and calls them so."""
+
+    def of_labels(logits: Tensor, labels: Tensor) -> Tensor:
+        checks.check_target_range(labels, logits, "labels")
+        return gradients.class_scores(logits, labels, score)
+
+    return of_labels
+
+
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
     """-log p_y."""
-    return gradients.class_scores(logits, labels, "loss")
+    return named("loss")(logits, labels)
 
 
 def probability(logits: Tensor, labels: Tensor) -> Tensor:
     """p_y."""
-    return gradients.class_scores(logits, labels, "probability")
+    return named("probability")(logits, labels)
 
 
 def other_probability(logits: Tensor, labels: Tensor) -> Tensor:
@@ -84,7 +100,7 @@ def other_probability(logits: Tensor, labels: Tensor) -> Tensor:
 
 def logit(logits: Tensor, labels: Tensor) -> Tensor:
     """f_y."""
-    return gradients.class_scores(logits, labels, "logit")
+    return named("logit")(logits, labels)
 
 
 def other_logit(logits: Tensor, labels: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from surefoot import gradients
+from surefoot.errors import SurefootError
 from surefoot.explain import reduce
 from surefoot.metric._inputs import Count, count
 from surefoot.metric._ranks import top
@@ -31,6 +32,18 @@ def bottom(saliency: Tensor, k: Count, share: float = 1.0) -> Tensor:
     if not lowest:
         return torch.zeros_like(saliency, dtype=torch.bool)
     return top(-rows, lowest).view_as(saliency)
+
+
+def check_places(k: Count) -> None:
+    """Raise unless `k` is a number of places, 0 for none, or a share of them below 1."""
+    if isinstance(k, float):
+        fits = 0 <= k < 1
+    else:
+        fits = isinstance(k, int) and not isinstance(k, bool) and k >= 0
+    if not fits:
+        raise SurefootError(
+            f"k={k!r}, expected a whole number of places, at least 0, or a share in [0, 1)"
+        )
 
 
 def spread(places: Tensor, like: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from surefoot.train._batch import Batch
 from surefoot.train._divergence import cross_entropy
 from surefoot.train._mode import eval_mode
 from surefoot.train._passes import Passes
-from surefoot.train._places import bottom, logits_and_saliency, spread
+from surefoot.train._places import bottom, check_places, logits_and_saliency, spread
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,9 +25,10 @@ class RightForRightReasons(Objective):
 
     Args:
         weight: lambda.
-        annotation: name of the entry of `extra` that holds A, (N, ...) broadcastable to the
-            inputs; it does not reach the model. None takes the k places of least |saliency| of the
-            model itself (this project's control for `SCAAT`, not the paper's method).
+        annotation: name of the entry of `extra` that holds A: (N, ...) broadcastable to the
+            inputs, or one value a place, such as (N, H, W) for images; it does not reach the
+            model. None takes the k places of least |saliency| of the model itself (this project's
+            control for `SCAAT`, not the paper's method).
         k: number of places, or their share if a float below 1, where there is no annotation.
     """
 
@@ -55,7 +56,26 @@ class RightForRightReasons(Objective):
                 f"extra={{{self.annotation!r}: mask}}, or annotation=None"
             )
         rest = {name: value for name, value in batch.extra.items() if name != self.annotation}
-        return replace(batch, extra=rest), batch.extra[self.annotation].to(batch.inputs)
+        A = batch.extra[self.annotation].to(batch.inputs)
+        return replace(batch, extra=rest), self._fitted(A, batch.inputs)
+
+    def _fitted(self, A: Tensor, x: Tensor) -> Tensor:
+        """A so that it broadcasts to x; one value a place goes to all of its channels."""
+        try:
+            if A.ndim == x.ndim:
+                return A.expand_as(x)
+            if A.ndim == x.ndim - 1:
+                return spread(A, x)
+        except RuntimeError:  # the message below says more
+            pass
+        raise SurefootError(
+            f"extra[{self.annotation!r}] has shape {tuple(A.shape)}, which does not fit inputs "
+            f"{tuple(x.shape)}; give it their shape, or one value a place without the channels"
+        )
+
+    def check(self) -> None:
+        super().check()
+        check_places(self.k)
 
     def passes(self) -> Passes:
         return Passes(input_gradient=int(self.annotation is None), second_parameters=1)

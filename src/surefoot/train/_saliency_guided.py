@@ -13,7 +13,7 @@ from surefoot.train._batch import Batch
 from surefoot.train._divergence import cross_entropy, divergence
 from surefoot.train._mode import eval_mode
 from surefoot.train._passes import Passes
-from surefoot.train._places import bottom, logits_and_saliency, spread
+from surefoot.train._places import bottom, check_places, logits_and_saliency, spread
 
 Ranking = Literal["signed", "absolute"]
 Fill = Literal["random", "mean"]
@@ -71,6 +71,10 @@ class SaliencyGuided(Objective):
             return rows.mean(-1).view(shape).expand_as(x)
         low, high = rows.amin(-1).view(shape), rows.amax(-1).view(shape)
         return torch.lerp(low, high, batch.uniform())
+
+    def check(self) -> None:
+        super().check()
+        check_places(self.k)
 
     def passes(self) -> Passes:
         return Passes(input_gradient=1, parameters=2)

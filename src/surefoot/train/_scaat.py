@@ -17,13 +17,13 @@ from surefoot.errors import SurefootError
 from surefoot.explain import reduce
 from surefoot.metric._inputs import Count, rows
 from surefoot.metric._ranks import average
-from surefoot.train._base import Parts
+from surefoot.train._base import Parts, is_weight
 from surefoot.train._batch import Batch
 from surefoot.train._divergence import Divergence, cross_entropy, divergence
 from surefoot.train._inner import Adversarial, around, ascend
 from surefoot.train._mode import eval_mode
 from surefoot.train._passes import Passes
-from surefoot.train._places import bottom, logits_and_saliency, spread
+from surefoot.train._places import bottom, check_places, logits_and_saliency, spread
 
 Constraint = Literal["soft", "hard", "uniform"]
 Ranking = Literal["saliency", "random"]
@@ -162,6 +162,10 @@ class SCAAT(Adversarial):
 
     def check(self) -> None:
         super().check()
+        check_places(self.k)
+        self._check_threshold()
+        if not self.ramp >= 0:
+            raise SurefootError(f"ramp={self.ramp!r}, expected a share of the training, at least 0")
         if self.norm != "linf":
             raise SurefootError(
                 f"norm={self.norm!r}: SCAAT bounds each place by itself, which is norm='linf'"
@@ -174,6 +178,19 @@ class SCAAT(Adversarial):
             raise SurefootError(
                 f"ascent='divergence' with {self.divergence!r} has no slope at d = 0: set "
                 "random_start=True or ascent='ce'"
+            )
+
+    def _check_threshold(self) -> None:
+        if self.threshold is None:
+            return
+        if not is_weight(self.threshold):
+            raise SurefootError(
+                f"threshold={self.threshold!r}, expected a finite number >= 0, or None"
+            )
+        if self.constraint == "uniform":
+            raise SurefootError(
+                f"threshold={self.threshold!r} with constraint='uniform', which looks at no "
+                "saliency; take 'soft' or 'hard', or threshold=None"
             )
 
 
