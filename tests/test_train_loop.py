@@ -432,9 +432,31 @@ def test_data_that_cannot_be_used(data, says):
         fit(network(), train.Natural(), data(), Loop(steps=3, batch=10))
 
 
-def test_held_out_data_that_cannot_be_used():
-    with pytest.raises(SurefootError, match="the held-out data are empty"):
-        fit(network(), train.Natural(), images(), Loop(steps=3, batch=10), held_out=[])
+def relabelled(shift):
+    data = images()
+    return TensorDataset(data.inputs, data.labels + shift)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "says"),
+    [
+        (list, "the held-out data are empty"),
+        (lambda: images(classes=3), "the held-out data have 3 classes, the training data 2"),
+        (
+            lambda: replace(images(), classes=("a", "c")),
+            "the held-out data have 'c' as class 1, the training data 'b'",
+        ),
+        (
+            lambda: relabelled(100),
+            r"labels of the held-out data spans \[100, 101\], expected class indices in \[0, 1\]",
+        ),
+        (lambda: relabelled(0.5), "labels of the held-out data has dtype torch.float32"),
+    ],
+    ids=["none", "more", "others", "shifted", "floats"],
+)
+def test_held_out_data_that_cannot_be_used(held_out, says):
+    with pytest.raises(SurefootError, match=says):
+        fit(network(), train.Natural(), images(), Loop(steps=1, batch=10), held_out=held_out())
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ def fit(
     check_data(data)
     if held_out is not None:
         check_data(held_out, "the held-out data")
+        _check_same_classes(data, held_out)
     loop.check(len(data), fabric.world_size)
     if log_every < 1 or min(validate_every or 1, checkpoint_every or 1) < 1:
         raise SurefootError("log_every, validate_every and checkpoint_every are at least 1")
@@ -142,6 +143,22 @@ def _check_strategy(fabric: "Fabric") -> None:
             f"{name} cuts the model or the batch in parts, and objectives differentiate the whole "
             "model by its inputs; use one device, or strategy='ddp' for several"
         )
+
+
+def _check_same_classes(data: Any, held_out: Any) -> None:
+    """Raise where both tell their classes and these differ, in number, name or order."""
+    ours, theirs = (getattr(one, "classes", None) for one in (data, held_out))
+    if ours is None or theirs is None or list(ours) == list(theirs):
+        return
+    if len(ours) != len(theirs):
+        what = f"{len(theirs)} classes, the training data {len(ours)}"
+    else:
+        place = next(n for n, kind in enumerate(ours) if kind != theirs[n])
+        what = f"{theirs[place]!r} as class {place}, the training data {ours[place]!r}"
+    raise SurefootError(
+        f"the held-out data have {what}; expected the same classes in the same order, for a label "
+        "is a place among them"
+    )
 
 
 def _check_classes(run: Run, data: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surefoot import attack, gradients
+from surefoot import attack, checks, gradients
 from surefoot.attack import AttributionAttack, Linf, RandomSign
 from surefoot.attack._recipe import Recipe
 from surefoot.explain import Explainer, IntegratedGradients
@@ -82,8 +82,10 @@ class Validation(Recipe):
         return {name: torch.cat(values) for name, values in found.items()}
 
     def _accuracy(self, model: nn.Module, part: Minibatch) -> Mapping[str, Tensor]:
-        predictions = gradients.predict(model, part.inputs, part.extra).argmax(1)
-        return {"accuracy": predictions == part.labels}
+        logits = gradients.predict(model, part.inputs, part.extra)
+        labels = checks.check_target(part.labels, part.inputs, "the labels of the held-out data")
+        checks.check_target_range(labels, logits, "the labels of the held-out data")
+        return {"accuracy": logits.argmax(1) == labels}
 
     def _adversarial(self, model: nn.Module, part: Minibatch) -> Mapping[str, Tensor]:
         if self.adversary is None:
