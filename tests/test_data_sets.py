@@ -347,6 +347,28 @@ def test_folders_are_classes(tmp_path):
         assert len(data.load("folder:set", split, tmp_path)) == 2
 
 
+def test_a_label_means_the_same_in_every_split(tmp_path):
+    write_pictures(tmp_path / "set" / "train", {"a": 1, "b": 1, "c": 1})
+    write_pictures(tmp_path / "set" / "test", {"b": 2, "c": 1})
+    train, test = (data.load("folder:set", split, tmp_path) for split in ("train", "test"))
+    assert test.classes == train.classes == ("a", "b", "c")
+    assert [label for _, label in test] == [1, 1, 2]
+    write_pictures(tmp_path / "set" / "val", {"d": 1})
+    with pytest.raises(
+        SurefootError, match=r"val has folders of classes that .*train has not: \['d'"
+    ):
+        data.load("folder:set", "validation", tmp_path)
+
+
+def test_hidden_folders_and_files_are_no_pictures(tmp_path):
+    write_pictures(tmp_path / "train", {"a": 1, "b": 1})
+    write_pictures(tmp_path / "train", {".cache": 1})
+    write_pictures(tmp_path / "train" / "b", {".thumbnails": 1})
+    (tmp_path / "train" / "a" / "._0.png").write_bytes(b"no picture")
+    found = data.load(f"folder:{tmp_path}", "train")
+    assert (found.classes, len(found)) == (("a", "b"), 2)
+
+
 def test_pictures_batch_pickle_and_go_into_memory(tmp_path):
     write_pictures(tmp_path / "train", {"a": 3, "b": 2})
     found = data.load("folder:train", "all", tmp_path)
@@ -598,6 +620,8 @@ def test_torchvisions_refusals(torchvision, tmp_path):
         data.load("torchvision:Face")
     with pytest.raises(SurefootError, match=r"could not open Faces \(validation\).*Unknown value"):
         data.load("torchvision:Faces", "validation")
+    with pytest.raises(SurefootError, match="Old has no split 'validation'; expected one of"):
+        data.load("torchvision:Old", "validation", tmp_path)
     with pytest.raises(SurefootError, match=r"could not open Faces .*no network"):
         data.load("torchvision:Faces", download=True)
     with pytest.raises(SurefootError, match="no split 'training'"):

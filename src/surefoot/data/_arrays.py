@@ -40,7 +40,7 @@ def load_arrays(
     if not whole:
         check_split(split, ("train", "test"), path)
     names = ("x", "y") if whole else (f"x_{split}", f"y_{split}")
-    content = _content(file, (*names, "classes"))
+    content = _content(file, (*names, "classes", "y_train", "y_test"))
     if not set(names) <= set(content):
         raise SurefootError(
             f"{file} has no arrays {' and '.join(names)}, expected x_train, y_train, x_test and "
@@ -63,7 +63,9 @@ def _samples(content: Mapping[str, Any], names: tuple[str, str], source: str) ->
     if not np.issubdtype(labels.dtype, np.integer):
         raise SurefootError(f"{source} has labels of {labels.dtype}, expected integers from 0 on")
     numbers = torch.from_numpy(labels.astype(np.int64)).reshape(-1)
-    classes = content.get("classes", range(int(labels.max()) + 1))
+    # Of all labels in the file, so that its splits have the same classes.
+    highest = max(int(found.max()) for name, found in content.items() if name[0] == "y")
+    classes = content.get("classes", range(highest + 1))
     return Samples(_inputs(inputs, source), numbers, tuple(map(str, classes)), name=source)
 
 

@@ -35,6 +35,10 @@ def load_folder(
 ) -> Pictures:
     """The pictures of PATH/SPLIT/CLASS/..., classes in alphabetical order.
 
+    The classes are those of the training folder, for every split, so that a label means the same
+    in all of them; without a training folder, the split's own. Hidden folders and files are
+    passed over.
+
     Args:
         path: a folder, or one in the data root.
         split: "train", "validation" or "test"; the test is the validation folder (val, valid)
@@ -47,14 +51,16 @@ def load_folder(
             test, a share if below 1; the draw is always the same.
 
     Raises:
-        SurefootError: no such folder, or no pictures in it.
+        SurefootError: no such folder, no pictures in it, or a class that the training lacks.
     """
     folder = within(path, root)
     if not folder.is_dir():
         raise SurefootError(f"there is no folder {path}, neither here nor in {data_root(root)}")
+    training = None
     if held_out is None and split != "all":
+        training = next((folder / n for n in _SPELLINGS["train"] if (folder / n).is_dir()), None)
         folder = _split_folder(folder, split)
-    read, classes = _listed(folder, size, channels)
+    read, classes = _listed(folder, training, size, channels)
     numbers: Sequence[int] = range(len(read.paths))
     if held_out is not None:
         numbers = hold_out(torch.tensor(read.labels), held_out, split).tolist()
@@ -75,13 +81,14 @@ def load_imagenet(split: str, root: Root = None, *, size: int = IMAGENET_SIZE) -
     base = data_root(root)
     folders = [base / "imagenet", base / "ImageNet", base]
     wanted = {"train": "train", "test": "val"}[split]
-    folder = next((f / wanted for f in folders if (f / wanted).is_dir()), None)
+    folder = next((f for f in folders if (f / wanted).is_dir()), None)
     if folder is None:
         way = (
             "ask its makers for it, at image-net.org, and put each class's photographs in a folder"
         )
         raise missing("imagenet", root, [f"{wanted}/"], folders, [way])
-    read, classes = _listed(folder, size, 3)
+    training = folder / "train"
+    read, classes = _listed(folder / wanted, training if training.is_dir() else None, size, 3)
     return Pictures(read, range(len(read.paths)), _english(classes), name=f"imagenet/{split}")
 
 
@@ -99,20 +106,40 @@ class ReadFile:
         return load_pixels(self.paths[number], self.size, self.channels), self.labels[number]
 
 
-def _listed(folder: Path, size: int | None, channels: int) -> tuple[ReadFile, tuple[str, ...]]:
-    classes = sorted(place.name for place in folder.iterdir() if place.is_dir())
+def _listed(
+    folder: Path, training: Path | None, size: int | None, channels: int
+) -> tuple[ReadFile, tuple[str, ...]]:
+    """The pictures of a folder, with the classes of the training folder, and these classes."""
+    own = _kinds(folder)
+    classes = own if training is None else _kinds(training)
+    strange = [kind for kind in own if kind not in classes]
+    if strange:
+        raise SurefootError(
+            f"{folder} has folders of classes that {training} has not: {strange[:5]}; expected "
+            "each class to be in the training, under the same name"
+        )
     files = [
         (path, label)
         for label, kind in enumerate(classes)
         for path in sorted((folder / kind).rglob("*"))
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in SUFFIXES and not _hidden(path, folder)
     ]
     if not files:
         raise SurefootError(
-            f"{folder} holds no pictures in folders, one folder a class; found {classes[:5]}"
+            f"{folder} holds no pictures in folders, one folder a class; found {own[:5]}"
         )
     paths, labels = zip(*files, strict=True)
     return ReadFile(paths, labels, size or _side(paths[0]), channels), tuple(classes)
+
+
+def _kinds(folder: Path) -> list[str]:
+    return sorted(
+        place.name for place in folder.iterdir() if place.is_dir() and place.name[0] != "."
+    )
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _side(path: Path) -> int:

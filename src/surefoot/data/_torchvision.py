@@ -94,7 +94,10 @@ def _made(name: str, split: str, root: Path, download: bool) -> Any:
         try:
             return make(root, split=_VALIDATION.get(split, split), download=download)
         except TypeError:  # those of the MNIST and CIFAR families say train=True
+            check_split(split, ("train", "test"), f"torchvision:{name}")
             return make(root, train=split == "train", download=download)
+    except SurefootError:
+        raise
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise SurefootError(
             f"torchvision could not open {name} ({split}) in {root}: {error}; pass download=True, "
