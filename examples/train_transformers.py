@@ -13,11 +13,20 @@ from surefoot.models import Classifier
 
 
 class ObjectiveTrainer(Trainer):
-    """A Trainer whose loss is an objective."""
+    """A Trainer whose loss is an objective, in one process on one device.
+
+    With several, the Trainer wraps the model, and what it wraps with cannot be differentiated by
+    its inputs; `surefoot.train.fit` can use several.
+    """
 
     def __init__(self, objective: train.Objective, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        if self.args.world_size > 1 or self.args.n_gpu > 1:
+            raise ValueError("this example trains in one process on one device")
         self.objective = objective
+        # The Trainer takes a model with **kwargs, as ViT, to divide its loss by the number of
+        # pieces that gradients are accumulated over. An objective's is the mean of its piece.
+        self.model_accepts_loss_kwargs = False
 
     def compute_loss(
         self,

@@ -110,6 +110,39 @@ def test_transformers(example, tmp_path):
     assert module.main(str(tmp_path), 1000, 3) > 0.2
 
 
+def test_accumulated_pieces_step_as_far_as_the_whole(example, tmp_path):
+    pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    module = example("train_transformers")
+    data, _ = module.digits(32)
+    weights = []
+    for batch, pieces in ((32, 1), (8, 4)):
+        model = module.transformer()
+        arguments = module.TrainingArguments(
+            output_dir=str(tmp_path),
+            use_cpu=True,
+            max_steps=1,
+            per_device_train_batch_size=batch,
+            gradient_accumulation_steps=pieces,
+            optim="sgd",
+            learning_rate=0.1,
+            max_grad_norm=0,
+            remove_unused_columns=False,
+            report_to="none",
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        )
+        module.ObjectiveTrainer(
+            *(train.Natural(), model, arguments), train_dataset=data, data_collator=module.collate
+        ).train()
+        weights.append(model.state_dict())
+    start = module.transformer().state_dict()
+    assert any(not torch.equal(start[name], value) for name, value in weights[0].items())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_an_objective_is_the_loss_of_a_trainer(example):
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
