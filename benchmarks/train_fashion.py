@@ -33,6 +33,7 @@ from typing import Any
 
 import lightning_fabric
 import numpy as np
+import torch
 import yaml
 from torch import Tensor, nn
 from torch.utils.data import Subset
@@ -49,7 +50,7 @@ ONCE = ["ig-norm", "saliency-guided", "alignment", "natural-fast"]
 ORDER = ["natural", "pgd", "ig-norm", "ig-sum-norm", "attributional"]
 EPSILON, K, TRIED, ATTACKED, PART = 0.1, 100, 260, 200, 50
 ROUGH, FINE = explain.IntegratedGradients(steps=10), explain.IntegratedGradients(steps=100)
-SECONDS, ROUNDS = "seconds", 3
+SECONDS, INFLUENCE, ROUNDS = "seconds", "influence", 3
 # The columns that have a value for each image, with their titles.
 COLUMNS = {
     "left": "left under attack",
@@ -164,6 +165,25 @@ def step_seconds(method: str, samples: Subset[Any]) -> float:
     return train.fit(model, objective, samples, loop, fabric=fabric, progress=False).seconds
 
 
+def influence(root: str, threads: int) -> Rows:
+    """The pull of each term of CACR + WACR on 128 training images, as released and remedied."""
+    samples = data.load("fashion-mnist", "train", root=root)
+    x, y = samples.inputs[:128], samples.labels[:128]
+    remedy = {"temperature": "auto", "cacr_weight": 0.01}
+    ball: dict[str, Any] = {"epsilon": EPSILON, "steps": 5, "points": 3, "attack_points": 2}
+    return {
+        f"{method}, seed 0, {name}": train.influence(
+            train.AttributionalRegularizers(**ball, weight=0.1, **settings),
+            trained(method, 0, root, threads),
+            x,
+            y,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for method in ("start", "attributional")
+        for name, settings in {"as released": {}, f"{remedy}": remedy}.items()
+    }
+
+
 def jobs(chosen: argparse.Namespace) -> Jobs:
     """Accuracies, then the maps of all networks part by part, then what a step costs."""
     plan = [(method, seed) for seed in chosen.seeds for method in THRICE]
@@ -175,6 +195,8 @@ def jobs(chosen: argparse.Namespace) -> Jobs:
         for m, seed in plan:
             name = f"{m}, seed {seed}, part {number}"
             found[name] = partial(part, m, seed, number, *where)
+    if chosen.only in (None, INFLUENCE):
+        found[INFLUENCE] = partial(influence, *where)
     if chosen.only in (None, SECONDS):
         found[SECONDS] = partial(seconds, chosen.root)
     return found
@@ -238,7 +260,7 @@ def interval(differences: np.ndarray, draws: int = 9999) -> tuple[float, float]:
 
 def markdown(done: Rows) -> str:
     """Means over images and seeds, differences to natural, and the order that the papers claim."""
-    cost = done.get(SECONDS)
+    cost, pulls = done.get(SECONDS), done.get(INFLUENCE, {})
     done = joined(done)
     everyone = shared(done)
     methods = [m for m in THRICE + ONCE if any(split(name)[0] == m for name in done)]
@@ -262,11 +284,17 @@ def markdown(done: Rows) -> str:
             table(["method", *COLUMNS.values()], against),
             "The papers' order of what is left under attack:",
             table(["pair", "difference"], order),
+            "Norm of each weighted term's gradient in the parameters, CACR + WACR, 128 images:",
+            table(
+                _TERMS,
+                [[name, *(f"{v:.2g}" for v in each.values())] for name, each in pulls.items()],
+            ),
         ]
     )
 
 
 _FIGURES = ["accuracy", "PGD accuracy", "left, its own images", "Kendall, its own images"]
+_TERMS = ["network, CACR", "adversarial", "cacr", "wacr"]
 _FIGURES += ["label kept", "step, relative to natural"]
 
 
@@ -292,7 +320,7 @@ def _means(done: Rows, method: str, images: Sequence[int]) -> list[Any]:
 def options(parser: argparse.ArgumentParser) -> None:
     """What this study adds to a study's options."""
     parser.add_argument("--root", help="folder of the data set")
-    parser.add_argument("--only", choices=[*THRICE, *ONCE, SECONDS], help="one method")
+    parser.add_argument("--only", choices=[*THRICE, *ONCE, SECONDS, INFLUENCE], help="one method")
     parser.add_argument("--parts", type=int, default=ATTACKED // PART, help="of 50 images")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
 
