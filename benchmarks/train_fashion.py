@@ -25,6 +25,7 @@ several processes may share the work (--only, --seeds, --parts). A step of each 
 
 import argparse
 import statistics
+import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -62,6 +63,9 @@ COLUMNS = {
     "deletion": "deletion",
     "insertion": "insertion",
 }
+FIGURES = ["accuracy", "PGD accuracy", "left, its own images", "Kendall, its own images"]
+FIGURES += ["label kept", "step, relative to natural"]
+TERMS = ["network, CACR", "adversarial", "cacr", "wacr"]
 Rows = dict[str, Any]
 
 
@@ -144,25 +148,28 @@ def maps(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, list[float]]:
 
 
 def seconds(root: str) -> dict[str, float]:
-    """Of one step of each method: the median over rounds of all of them in turns."""
-    samples = data.load("fashion-mnist", "train", root=root)
-    few = Subset(samples, range(256))
+    """Of one step of each method on one thread: the median over rounds of all in turns."""
+    torch.set_num_threads(1)
+    few = Subset(data.load("fashion-mnist", "train", root=root), range(256))
     taken: dict[str, list[float]] = {method: [] for method in THRICE + ONCE}
     for _ in range(ROUNDS):
         for method, each in taken.items():
-            each.append(step_seconds(method, few))
+            longer, shorter = (of_steps(steps, method, few) for steps in (4, 1))
+            each.append((longer - shorter) / 3)
     return {method: round(statistics.median(each), 4) for method, each in taken.items()}
 
 
-def step_seconds(method: str, samples: Subset[Any]) -> float:
-    """Of one step by that method's configuration."""
+def of_steps(steps: int, method: str, samples: Subset[Any]) -> float:
+    """Processor seconds of a run of so many steps by that method's configuration."""
     settings = yaml.safe_load((CONFIGS / "fashion-mnist-cpu" / f"{method}.yaml").read_text())
     fabric = lightning_fabric.Fabric(accelerator="cpu", precision=settings["precision"])
     fabric.launch()
-    loop = train.Loop(steps=2, batch=settings["batch"], optimizer=settings["optimizer"])
+    loop = train.Loop(steps=steps, batch=settings["batch"], optimizer=settings["optimizer"])
     model = models.build(settings["model"], classes=10)
     objective = train.parse(settings["objective"])
-    return train.fit(model, objective, samples, loop, fabric=fabric, progress=False).seconds
+    began = time.process_time()
+    train.fit(model, objective, samples, loop, fabric=fabric, progress=False)
+    return time.process_time() - began
 
 
 def influence(root: str, threads: int) -> Rows:
@@ -277,7 +284,7 @@ def markdown(done: Rows) -> str:
     return "\n\n".join(
         [
             "All networks:",
-            table(["method", "seeds", *_FIGURES], [_figures(done, m, cost) for m in methods]),
+            table(["method", "seeds", *FIGURES], [_figures(done, m, cost) for m in methods]),
             f"On the {len(everyone)} images that all networks get right:",
             table(["method", *COLUMNS.values()], [_means(done, m, everyone) for m in methods]),
             "Differences to the natural network of the same seed, on these images:",
@@ -286,16 +293,11 @@ def markdown(done: Rows) -> str:
             table(["pair", "difference"], order),
             "Norm of each weighted term's gradient in the parameters, CACR + WACR, 128 images:",
             table(
-                _TERMS,
+                TERMS,
                 [[name, *(f"{v:.2g}" for v in each.values())] for name, each in pulls.items()],
             ),
         ]
     )
-
-
-_FIGURES = ["accuracy", "PGD accuracy", "left, its own images", "Kendall, its own images"]
-_TERMS = ["network, CACR", "adversarial", "cacr", "wacr"]
-_FIGURES += ["label kept", "step, relative to natural"]
 
 
 def _of(done: Rows, method: str) -> list[Rows]:

@@ -98,11 +98,3 @@ def test_what_cannot_be_saved(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SurefootError, match="cannot make the folder"):
         models.save(model, tmp_path / "file", "mlp", settings={"features": 5})
-
-
-def test_every_card_that_comes_with_the_package_is_whole():
-    for name, card in models.cards().items():
-        assert {"note", "command", "options", "figures", "versions"} <= set(card), name
-        folder = _saved.ZOO / name
-        assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6, name
-        models.load(name)
