@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from surefoot import data, explain, models
-from surefoot.errors import MissingExtraError, SurefootError
+from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 from surefoot.models import Card, Classifier
+from surefoot.models._weights import save_weights
 
 
 class Wrapped(nn.Module):
@@ -250,6 +251,26 @@ def test_safetensors_weights(net, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
     with pytest.raises(SurefootError, match=r"cannot read .*bad\.safetensors"):
         models.load_weights(other, tmp_path / "bad.safetensors")
+
+
+def test_weights_tell_the_normalisation_they_were_trained_behind(net, tmp_path, factory):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(save_weights(Classifier(net, 0.5, [0.25])))
+    models.load_weights(Classifier(copy.deepcopy(net), [0.5], 0.25), path)
+    for other in (copy.deepcopy(net), Classifier(copy.deepcopy(net), 0.5)):
+        with pytest.warns(SurefootWarning, match=r"trained behind mean=0.5, std=\[0.25\], and"):
+            models.load_weights(other, path)
+    bare = models.load(f"{factory}:small")
+    path.write_bytes(save_weights(Classifier(bare, 0.5, [0.25])))
+    loaded = models.load(f"{factory}:small", weights=path)
+    assert torch.equal(loaded(PIXELS), Classifier(bare, 0.5, [0.25])(PIXELS))
+    with pytest.warns(SurefootWarning, match=r"trained behind .* has mean=0.0, std=\[0.25\]"):
+        models.load(f"{factory}:small", weights=path, mean=0.0)
+    path.write_bytes(save_weights(bare))
+    assert torch.equal(models.load(f"{factory}:small", weights=path)(PIXELS), bare(PIXELS))
+    with pytest.warns(SurefootWarning, match="trained behind mean=None, std=None"):
+        models.load(f"{factory}:small", weights=path, mean=0.5)
 
 
 class Evil:

@@ -175,10 +175,10 @@ def _model(settings: Any, training: Any) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = models.load(name)
-    if settings.weights is not None:
-        models.load_weights(model, settings.weights)
     if settings.mean is not None or settings.std is not None:
         model = models.Classifier(model, settings.mean, settings.std)
+    if settings.weights is not None:
+        models.load_weights(model, settings.weights)
     return model
 
 

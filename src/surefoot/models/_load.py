@@ -17,7 +17,7 @@ from surefoot.models._card import Card, attach
 from surefoot.models._classifier import Channels, Classifier
 from surefoot.models._exported import load_exported
 from surefoot.models._networks import NETWORKS, build
-from surefoot.models._weights import load_weights
+from surefoot.models._weights import check_normalisation, normalisation, put_weights
 
 
 def load(
@@ -45,8 +45,9 @@ def load(
             the path of an exported program, "FILE.pt2" (decoys need a layer, and a program has
             none).
         weights: safetensors or weights-only checkpoint; nothing is downloaded then.
-        mean: normalisation put inside, see `Classifier`; None takes the named model's own, and
-            none for factories and programs.
+        mean: normalisation put inside, see `Classifier`; None takes what the weights' file tells
+            (those of `train.fit` do), else the named model's own, and none for factories and
+            programs.
         std: like `mean`.
         classes: number of logits, for reference networks, and for timm and torchvision models
             with weights of your own.
@@ -66,14 +67,18 @@ def load(
         )
     else:
         found = _find(str(name), weights, classes)
+    module, told = found.module, None
     if weights is not None:
-        load_weights(found.module, weights)
-    mean = found.mean if mean is None else mean
-    std = found.std if std is None else std
-    module = found.module
+        put_weights(module, weights)
+        told = None if isinstance(module, Classifier) else normalisation(weights)
+    own = {"mean": found.mean, "std": found.std} if told is None else told
+    mean = own["mean"] if mean is None else mean
+    std = own["std"] if std is None else std
     _evaluation(module)
     if mean is not None or std is not None:
         module = Classifier(module, mean, std)
+    if weights is not None:
+        check_normalisation(module, weights)
     return attach(module, Card(str(name), found.size, found.labels))
 
 

@@ -1,7 +1,9 @@
 """Weights from files that hold tensors and nothing else."""
 
+import json
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surefoot.errors import SurefootError, optional
+from surefoot.errors import SurefootError, SurefootWarning, optional
+from surefoot.models._classifier import Classifier
 from surefoot.models._compact import unpack
 
+_NORMALISATION = "surefoot_normalisation"
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 
@@ -21,21 +25,77 @@ def load_weights(module: nn.Module, path: str | Path) -> nn.Module:
     """`module` itself, with the weights of a safetensors file or a weights-only checkpoint.
 
     A checkpoint is a state dict, or holds one under "state_dict", "model_state_dict" or "model".
-    A prefix that wrappers such as DataParallel put before every key is taken off.
+    A prefix that wrappers such as DataParallel put before every key is taken off; a `Classifier`
+    takes the weights of the network in it. Where the file tells what the network was trained
+    behind, and the module has another normalisation, a warning says so.
 
     Raises:
         SurefootError: no such file, a damaged one, one that holds more than tensors (refused
             because loading it runs code of its author), or keys or shapes that do not fit.
     """
-    state = _fitted(_read(Path(path)), module)
-    _check_shapes(state, module, path)
-    missing, unexpected = module.load_state_dict(state, strict=False)
+    put_weights(module, path)
+    check_normalisation(module, path)
+    return module
+
+
+def put_weights(module: nn.Module, path: str | Path) -> None:
+    """Like `load_weights`, whatever the normalisation."""
+    inner = module.module if isinstance(module, Classifier) else module
+    state = _fitted(_read(Path(path)), inner)
+    _check_shapes(state, inner, path)
+    missing, unexpected = inner.load_state_dict(state, strict=False)
     if missing or unexpected:
         raise SurefootError(
-            f"the weights in {path} do not fit {type(module).__name__}: "
+            f"the weights in {path} do not fit {type(inner).__name__}: "
             + "; ".join(_misfits(missing, unexpected))
         )
-    return module
+
+
+def save_weights(module: nn.Module) -> bytes:
+    """The state dict in the safetensors format, with what `normalisation` reads.
+
+    Tensors that share memory are written apart.
+    """
+    state = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in module.state_dict().items()
+    }
+    told = {_NORMALISATION: json.dumps(_inside(module))}
+    content: bytes = optional("safetensors.torch", "cli").save(state, told)
+    return content
+
+
+def normalisation(path: str | Path) -> dict[str, Any] | None:
+    """What the network in a safetensors file was trained behind, mean and std; None: not told."""
+    if Path(path).suffix != ".safetensors":
+        return None
+    with optional("safetensors", "cli").safe_open(path, "pt") as file:
+        told = (file.metadata() or {}).get(_NORMALISATION)
+    return None if told is None else dict(json.loads(told))
+
+
+def check_normalisation(module: nn.Module, path: str | Path) -> None:
+    """Warn where the module has another normalisation than the file tells."""
+    told, inside = normalisation(path), _inside(module)
+    if told is not None and _numbers(told) != _numbers(inside):
+        warnings.warn(
+            f"the weights in {path} were trained behind mean={told['mean']}, std={told['std']}, "
+            f"and {type(module).__name__} has mean={inside['mean']}, std={inside['std']}: what it "
+            "predicts may be wrong; give the same mean and std",
+            SurefootWarning,
+            stacklevel=3,
+        )
+
+
+def _inside(module: nn.Module) -> dict[str, Any]:
+    values = {name: getattr(module, name, None) for name in ("mean", "std")}
+    wraps = isinstance(module, Classifier)
+    return {n: v.tolist() if wraps and v is not None else None for n, v in values.items()}
+
+
+def _numbers(told: Mapping[str, Any]) -> list[list[float] | None]:
+    values = (told[name] for name in ("mean", "std"))
+    return [None if v is None else torch.tensor(v).flatten().tolist() for v in values]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

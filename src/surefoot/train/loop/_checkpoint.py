@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 import surefoot
-from surefoot.errors import SurefootError, optional
+from surefoot.errors import SurefootError
 from surefoot.files import write_whole
-from surefoot.models import load_weights
+from surefoot.models._weights import load_weights, save_weights
 
 FORMAT = 1
 MODEL, AVERAGE, STATE, RECORD = (
@@ -99,16 +99,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def weights_bytes(module: nn.Module) -> bytes:
-    """The state dict in the safetensors format; tensors that share memory are written apart."""
-    state = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in module.state_dict().items()
-    }
-    content: bytes = optional("safetensors.torch", "train").save(state)
-    return content
-
-
 def write(
     root: Path,
     step: int,
@@ -130,7 +120,7 @@ def write(
         _clear(beside)
         beside.mkdir(parents=True)
         for name, module in weights.items():
-            write_whole(beside / name, weights_bytes(module))
+            write_whole(beside / name, save_weights(module))
         write_whole(beside / STATE, content.getvalue())
         write_whole(beside / RECORD, json.dumps(about, indent=1).encode())
         _clear(folder)
@@ -158,13 +148,13 @@ def suspect(checkpoint: Checkpoint) -> None:
         (checkpoint.folder / _SUSPECT).touch()
 
 
-def best(checkpoints: list[Checkpoint], figure: str) -> Checkpoint | None:
-    """The good one with the highest figure, the earliest of equals."""
+def best(checkpoints: list[Checkpoint], figure: str | None) -> Checkpoint | None:
+    """The good one with the highest figure, the earliest of equals; none without a figure."""
     scored = [one for one in checkpoints if figure in one.figures and one.good]
     return max(scored, key=lambda one: one.figures[figure], default=None)
 
 
-def prune(root: Path, figure: str, count: int = 1) -> None:
+def prune(root: Path, figure: str | None, count: int = 1) -> None:
     """Keep the last `count` good ones and the best, and nothing half-written."""
     there = found(root)
     good = [one for one in there if one.good]

@@ -14,6 +14,7 @@ from torch import nn
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain._recipe import show
 from surefoot.files import make_folder, write_whole
+from surefoot.models._weights import save_weights
 from surefoot.train._base import NonFiniteLossError
 from surefoot.train.loop import _checkpoint
 from surefoot.train.loop._batches import Batches, loader
@@ -252,7 +253,7 @@ class Session:
         failure = None
         if watch.out is not None and run.fabric.is_global_zero:
             try:
-                content = _checkpoint.weights_bytes(run.model)
+                content = save_weights(run.model)
                 write_whole(watch.out / _checkpoint.MODEL, content)
             except SurefootError as error:
                 failure = error
