@@ -23,7 +23,7 @@ def main(out: str | None = None, count: int = 1500, epochs: int = 3) -> float:
         held_out=others,
         validation=validation,
         out=out,
-        resume=True,
+        resume=out is not None,
     )
     print(", ".join(f"{name} {value:.3f}" for name, value in trained.figures.items()))
     return accuracy(trained.model, others)

@@ -464,13 +464,17 @@ def test_held_out_data_that_cannot_be_used(held_out, says):
     [
         (Loop(), "expected one of them"),
         (Loop(3, epochs=2), "expected one of them"),
-        (Loop(-1), "expected a finite number >= 0"),
-        (Loop(epochs=math.inf), "expected a finite number >= 0"),
+        (Loop(-1), "steps=-1, expected at least 0"),
+        (Loop(2.5), "steps=2.5, expected a whole number, at least 0"),
+        (Loop(True), "steps=True, expected a whole number"),
+        (Loop(epochs=math.inf), "epochs=inf, expected a finite number, at least 0"),
+        (Loop(epochs="2"), "epochs='2', expected a number"),
+        (Loop(3, batch=10.0), "batch=10.0, expected a whole number, at least 1"),
         (Loop(3, batch=0), "batch=0, expected at least 1"),
         (Loop(3, batch=10, accumulate=3), "cannot be shared equally by 1 processes in 3 pieces"),
         (Loop(3, batch=10, clip=0), "clip=0, expected a positive number"),
         (Loop(3, batch=10, average=1), "average=1, expected a decay"),
-        (Loop(3, batch=10, seed=-1), "seed=-1, expected a number >= 0"),
+        (Loop(3, batch=10, seed=-1), "seed=-1, expected at least 0"),
         (Loop(3, batch=10, optimizer="SDG"), "did you mean SGD"),
     ],
     ids=repr,
@@ -525,6 +529,86 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     assert kept.step == 2
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [kept.folder.name]
     trained = fit(
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"workers": -1}, "workers=-1, expected at least 0"),
+        ({"log_every": 0}, "log_every=0, expected at least 1"),
+        ({"validate_every": 0}, "validate_every=0, expected at least 1"),
+        ({"checkpoint_every": 2.0}, "checkpoint_every=2.0, expected a whole number"),
+        ({"validation": Validation(attacked=-3)}, "attacked=-3, expected at least 0"),
+        ({"validation": Validation(audited=True)}, "audited=True, expected a whole number"),
+        ({"validation": Validation(samples=0)}, "samples=0, expected at least 1"),
+        ({"validation": Validation(batch=0)}, "batch=0, expected at least 1"),
+        ({"resume": True}, "resume=True without out="),
+        (
+            {"held_out": images(8), "best_by": "acuracy"},
+            "best_by='acuracy' is none of the validation's figures; did you mean accuracy",
+        ),
+        (
+            {
+                "held_out": images(8),
+                "best_by": "adversarial_accuracy",
+                "validation": Validation(adversary=None, audit=None),
+            },
+            r"none of the validation's figures; .*There are: accuracy$",
+        ),
+        (
+            {"held_out": images(8), "best_by": "kendall", "validation": Validation(audited=0)},
+            "There are: accuracy, adversarial_accuracy$",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_ways_to_watch_that_cannot_be(options, says):
+    seen = []
+    with pytest.raises(SurefootError, match=says):
+        fit(
+            *(network(), train.Natural(), images(), Loop(1, batch=10)),
+            progress=steps_of(seen),
+            **options,
+        )
+    assert seen == []
+
+
+def test_the_figures_have_the_names_that_are_told():
+    for one in (SMALL, replace(SMALL, audit=None), replace(SMALL, attacked=0)):
+        assert list(one(network(), images(12))) == list(one.names())
+
+
+def test_a_validation_of_ones_own_tells_its_figures_when_it_is_made():
+    class Own(Validation):
+        def scores(self, *_arguments):
+            return {"own": torch.ones(3)}
+
+    data = (network(), train.Natural(), images(), Loop(1, batch=10))
+    trained = fit(*data, held_out=images(8), validation=Own(), best_by="own")
+    assert trained.figures == {"own": 1}
+    with pytest.raises(SurefootError, match="There are: own"):
+        fit(*data, held_out=images(8), validation=Own())
+
+
+def test_without_a_figure_to_go_by_the_last_checkpoint_alone_is_kept(tmp_path):
+    trained = fit(
+        *(network(), train.Natural(), images(), Loop(6, batch=10)),
+        held_out=images(8),
+        validation=Validation(adversary=None, audit=None),
+        validate_every=2,
+        best_by=None,
+        out=tmp_path,
+    )
+    assert [one.step for one in _checkpoint.found(tmp_path / "checkpoints")] == [6]
+    assert trained.best is None
+    assert set(trained.figures) == {"accuracy"}
+
+
+def test_a_model_of_another_shape_is_told_the_datas():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    says = r"Sequential fails on the training data, inputs \(N, 1, 6, 6\): .*mat1"
+    with pytest.raises(SurefootError, match=says):
+        fit(model, train.Natural(), images(), Loop(1, batch=10))
+
+
         network(), train.Natural(), images(), Loop(steps=8, batch=10), out=tmp_path, resume=True
     )
     whole = fit(network(), train.Natural(), images(), Loop(steps=8, batch=10))

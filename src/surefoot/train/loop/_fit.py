@@ -15,6 +15,7 @@ from surefoot.train.loop._batches import check_data, fetch, spread
 from surefoot.train.loop._identity import identity
 from surefoot.train.loop._logs import Log, Progress
 from surefoot.train.loop._plan import Loop
+from surefoot.train.loop._ranges import check_whole
 from surefoot.train.loop._run import Run
 from surefoot.train.loop._seeds import Stream, number
 from surefoot.train.loop._session import Session, Watch
@@ -38,7 +39,7 @@ def fit(
     validate_every: int | None = None,
     checkpoint_every: int | None = None,
     log_every: int = 10,
-    best_by: str = "accuracy",
+    best_by: str | None = "accuracy",
     out: str | Path | None = None,
     resume: bool = False,
     logs: tuple[Log, ...] = ("csv",),
@@ -72,9 +73,10 @@ def fit(
             one at every validation and at the end, too. The last and the best are kept, and
             the one before the last until a step from the last has given a finite loss.
         log_every: steps between two lines of the logs.
-        best_by: the figure whose highest value makes a checkpoint the best.
+        best_by: the figure whose highest value makes a checkpoint the best; None for no best one,
+            as where the figures are of a test set, on which nothing may be chosen.
         out: folder for weights, checkpoints and logs; None writes nothing.
-        resume: go on from the last checkpoint in `out`, if there is one.
+        resume: go on from the last good checkpoint in `out`, if there is one.
         logs: "csv", "tensorboard" or both.
         progress: True for a bar, or a callable that gets the steps done, their number and the
             terms of the loss where they were looked at.
@@ -102,20 +104,22 @@ def fit(
         check_data(held_out, "the held-out data")
         _check_same_classes(data, held_out)
     loop.check(len(data), fabric.world_size)
-    if log_every < 1 or min(validate_every or 1, checkpoint_every or 1) < 1:
-        raise SurefootError("log_every, validate_every and checkpoint_every are at least 1")
+    check_whole("workers", workers, 0)
+    if resume and out is None:
+        raise SurefootError("resume=True without out=; pass the folder of the run to go on with")
     steps = loop.length(len(data))
     once = max(1, len(data) // loop.batch * loop.replays)
     watch = Watch(
         held_out=held_out,
         validation=Validation() if validation is None else validation,
-        validate_every=validate_every or once,
-        checkpoint_every=checkpoint_every or once,
+        validate_every=once if validate_every is None else validate_every,
+        checkpoint_every=once if checkpoint_every is None else checkpoint_every,
         log_every=log_every,
         best_by=best_by,
         out=None if out is None else Path(out),
         logs=logs,
     )
+    watch.check()
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(number(loop.seed, Stream.MODEL, fabric.global_rank))
@@ -162,15 +166,25 @@ def _check_same_classes(data: Any, held_out: Any) -> None:
 
 
 def _check_classes(run: Run, data: Any) -> None:
-    """Raise where the data's classes are not as many as the model's logits.
+    """Raise where the model does not take the data, or has not as many logits as classes.
 
     It is also the model's first pass, in evaluation mode, so that what `gradients` learns about
     its memory layout is known before the first step, in a resumed run as in any other.
     """
     first = run.fabric.to_device(fetch(data, spread(data, 2)))
     checks.check_inputs(first.inputs)
-    with eval_mode(run.seen), torch.random.fork_rng(devices=[]):
-        logits = gradients.predict(run.seen, first.inputs, first.extra)
+    try:
+        with eval_mode(run.seen), torch.random.fork_rng(devices=[]):
+            logits = gradients.predict(run.seen, first.inputs, first.extra)
+    except (SurefootError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # the model is the user's and may raise anything
+        shape = ", ".join(map(str, first.inputs.shape[1:]))
+        raise SurefootError(
+            f"{type(run.model).__name__} fails on the training data, inputs (N, {shape}): "
+            f"{type(error).__name__}: {error}. Make the model for inputs of that shape, or bring "
+            "the data to the model's"
+        ) from error
     classes = getattr(data, "classes", None)
     if classes is not None and len(classes) != logits.shape[1]:
         raise SurefootError(

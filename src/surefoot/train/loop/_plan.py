@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from surefoot.attack._recipe import Recipe
 from surefoot.errors import SurefootError
 from surefoot.train.loop._optimizers import MakeOptimizer, MakeSchedule
+from surefoot.train.loop._ranges import check_number, check_whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,8 +52,7 @@ class Loop(Recipe):
     def check(self, samples: int, processes: int) -> None:
         """Raise unless every number is in its range and the data are enough for a batch."""
         for name in ("batch", "replays", "accumulate"):
-            if getattr(self, name) < 1:
-                raise SurefootError(f"{name}={getattr(self, name)}, expected at least 1")
+            check_whole(name, getattr(self, name), 1)
         if (self.steps is None) == (self.epochs is None):
             raise SurefootError(
                 f"steps={self.steps}, epochs={self.epochs}: expected one of them, "
@@ -72,15 +72,19 @@ class Loop(Recipe):
             )
 
     def _check_ranges(self) -> None:
+        for name in ("epochs", "clip", "average"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
+        if self.steps is not None:
+            check_whole("steps", self.steps, 0)
+        check_whole("seed", self.seed, 0)
         length = self.steps if self.steps is not None else self.epochs
         if length is None or not 0 <= length < math.inf:
-            raise SurefootError(f"steps or epochs is {length}, expected a finite number >= 0")
+            raise SurefootError(f"epochs={length}, expected a finite number, at least 0")
         if self.clip is not None and not self.clip > 0:
             raise SurefootError(f"clip={self.clip}, expected a positive number or None")
         if self.average is not None and not 0 <= self.average < 1:
             raise SurefootError(f"average={self.average}, expected a decay in [0, 1) or None")
-        if self.seed < 0:
-            raise SurefootError(f"seed={self.seed}, expected a number >= 0")
 
     def length(self, samples: int) -> int:
         """How many optimiser steps the run has, on so many samples.

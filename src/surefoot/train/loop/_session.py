@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from surefoot.errors import SurefootError, SurefootWarning
+from surefoot.errors import SurefootError, SurefootWarning, suggest
 from surefoot.explain._recipe import show
 from surefoot.files import make_folder, write_whole
 from surefoot.models._weights import save_weights
@@ -19,6 +19,7 @@ from surefoot.train._base import NonFiniteLossError
 from surefoot.train.loop import _checkpoint
 from surefoot.train.loop._batches import Batches, loader
 from surefoot.train.loop._logs import Bar, Log, Logs, Progress
+from surefoot.train.loop._ranges import check_whole
 from surefoot.train.loop._run import Run, agree
 from surefoot.train.loop._trained import Trained
 from surefoot.train.loop._validation import Validation, mean
@@ -34,9 +35,25 @@ class Watch:
     validate_every: int
     checkpoint_every: int
     log_every: int
-    best_by: str
+    best_by: str | None
     out: Path | None
     logs: tuple[Log, ...]
+
+    def check(self) -> None:
+        """Raise for numbers out of range, and for a figure to go by that there will not be."""
+        for name in ("validate_every", "checkpoint_every", "log_every"):
+            check_whole(name, getattr(self, name), 1)
+        self.validation.check()
+        if self.held_out is not None and type(self.validation).scores is Validation.scores:
+            self.check_figure(self.validation.names())
+
+    def check_figure(self, names: Collection[str]) -> None:
+        """Raise unless the best checkpoint goes by one of the figures that there are."""
+        if self.best_by is not None and self.best_by not in names:
+            raise SurefootError(
+                f"best_by={self.best_by!r} is none of the validation's figures; "
+                f"{suggest(self.best_by, names)}"
+            )
 
     @property
     def checkpoints(self) -> Path | None:
@@ -153,6 +170,7 @@ class Session:
             self._check_weights(done)
         if valid:
             self.figures = self._validate()
+            watch.check_figure(self.figures)
             self._log(done, self.figures)
         if saved:
             self._save(done, self.figures if valid else {})

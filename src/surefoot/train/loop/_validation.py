@@ -13,8 +13,10 @@ from surefoot.attack._recipe import Recipe
 from surefoot.explain import Explainer, IntegratedGradients
 from surefoot.train._mode import eval_mode
 from surefoot.train.loop._batches import Minibatch, fetch, spread
+from surefoot.train.loop._ranges import check_whole
 
 Adversary = attack.PGD | attack.FGSM
+_AUDIT = ("topk_intersection", "kendall")
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +51,23 @@ class Validation(Recipe):
     audited: int = field(default=16, kw_only=True)
     batch: int = field(default=256, kw_only=True)
 
+    def check(self) -> None:
+        """Raise unless every number is in its range."""
+        for name, least in (("attacked", 0), ("audited", 0), ("batch", 1)):
+            check_whole(name, getattr(self, name), least)
+        if self.samples is not None:
+            check_whole("samples", self.samples, 1)
+
+    def names(self) -> tuple[str, ...]:
+        """The figures there will be.
+
+        >>> Validation(audit=None).names()
+        ('accuracy', 'adversarial_accuracy')
+        """
+        adversarial = ("adversarial_accuracy",) if self.adversary and self.attacked else ()
+        audit = [p + name for p in ("", "random_") for name in _AUDIT]
+        return ("accuracy", *adversarial, *(audit if self.audit and self.audited else ()))
+
     def __call__(self, model: nn.Module, data: Any) -> dict[str, float]:
         """The figures, means over the samples.
 
@@ -57,7 +76,8 @@ class Validation(Recipe):
             data: a map-style data set of (input, label).
 
         Raises:
-            SurefootError: inputs outside an attack's bounds, labels that are no classes.
+            SurefootError: inputs outside an attack's bounds, labels that are no classes, settings
+                out of range.
         """
         return mean(self.scores(model, data))
 
@@ -65,6 +85,7 @@ class Validation(Recipe):
         self, model: nn.Module, data: Any, rank: int = 0, processes: int = 1
     ) -> dict[str, Tensor]:
         """Each figure's values, one a sample, of this process's share of the samples."""
+        self.check()
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         found: dict[str, list[Tensor]] = {}
         plan = [
@@ -101,7 +122,7 @@ class Validation(Recipe):
         found = {}
         for prefix, one in (("", given), ("random_", control)):
             result = one(model, part.inputs, None, self.explainer, extra=part.extra)
-            for name in ("topk_intersection", "kendall"):
+            for name in _AUDIT:
                 found[prefix + name] = result.scores[name]
         return found
 
