@@ -11,9 +11,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from surefoot import attack, models, train
+from surefoot import SurefootWarning, attack, data, models, train
 from surefoot.data import Samples
-from surefoot.train.loop import _logs
+from surefoot.train.loop import _checkpoint, _logs
 from surefoot.train.loop._optimizers import make_optimizer, make_schedule
 
 pytest.importorskip("jsonargparse")
@@ -139,14 +139,21 @@ def capsys_cleared(capsys):
     return capsys
 
 
-def test_begin_with_weights_and_normalise(here):
+def test_begin_with_weights_and_normalise(here, capsys):
     assert main(["train", *SMALL, "--steps", "3"]) == 0
     more = ("--weights", "run/model.safetensors", "--mean", "[0.5]", "--std", "[0.25]")
     assert main(["train", *SMALL, "--steps", "0", *more, "--out", "two"]) == 0
     assert main(["train", *SMALL, "--steps", "2", *more, "--out", "three"]) == 0
     settings = {"size": 8, "classes": 2, "widths": (2, 2), "hidden": 4}
-    options = {"mean": [0.5], "std": [0.25], **settings}
-    models.load("rar-cnn", weights="three/model.safetensors", **options)
+    options = {"weights": "three/model.safetensors", **settings}
+    behind = models.load("rar-cnn", mean=[0.5], std=[0.25], **options)
+    images = torch.rand(4, 1, 8, 8)
+    assert torch.equal(models.load("rar-cnn", **options)(images), behind(images))
+    with pytest.warns(
+        SurefootWarning, match=r"behind mean=\[0.5\], std=\[0.25\], and Classifier has"
+    ):
+        models.load("rar-cnn", mean=[0.5], std=[0.5], **options)
+    capsys.readouterr()
     assert (
         main(
             [
@@ -162,6 +169,7 @@ def test_begin_with_weights_and_normalise(here):
         )
         == 0
     )
+    assert "were trained behind mean=[0.5], std=[0.25]" in capsys.readouterr().err
 
 
 def test_a_factory_and_fewer_samples(here):
@@ -205,6 +213,19 @@ def test_validation_may_be_accuracy_alone(here, capsys):
         (("--threads", "0"), "--threads=0"),
         (("--config", "fashion-mnist/ig-sumnorm"), "did you mean fashion-mnist/ig-sum-norm"),
         (("--logs", "[sql]"), "expected 'csv' or 'tensorboard'"),
+        (("--logs", "csv,sql"), "logs has 'sql', expected 'csv' or 'tensorboard'"),
+        (
+            ("--model-options", "{size: 28, widths: [2, 2], hidden: 4}"),
+            "RARCNN fails on the training data, inputs (N, 1, 8, 8): RuntimeError: mat1",
+        ),
+        (("--workers=-1",), "workers=-1, expected at least 0"),
+        (("--attacked=-3",), "attacked=-3, expected at least 0"),
+        (("--best-by", "acuracy"), "none of the validation's figures; did you mean accuracy"),
+        (
+            ("--best-by", "adversarial_accuracy", "--adversary", "none"),
+            "best_by='adversarial_accuracy' is none of the validation's figures",
+        ),
+        (("--validate-on", "validation"), "images.npz has no split 'validation'"),
         (("--augment", "CropAndFlop()"), "did you mean CropAndFlip"),
         (("--out", "images.npz"), "cannot make the folder"),
     ],
@@ -212,6 +233,40 @@ def test_validation_may_be_accuracy_alone(here, capsys):
 )
 def test_what_cannot_be_used(options, says, here, capsys):
     assert says in fails(capsys, *SMALL, "--steps", "2", *options)
+
+
+def test_images_that_are_not_square(here, capsys):
+    x, y = np.zeros((20, 8, 6), np.uint8), np.arange(20) % 2
+    np.savez("wide.npz", x_train=x, y_train=y)
+    line = fails(capsys, *SMALL, "--steps", "1", "--data", "arrays:wide.npz")
+    assert "arrays:wide.npz has images of 8 x 6 pixels, and rar-cnn takes squares" in line
+
+
+@pytest.mark.parametrize("text", ["csv,tensorboard", "[csv, tensorboard]", "[csv,tensorboard]"])
+def test_logs_as_a_shell_passes_them_on(text):
+    settings = command.parser().parse_args(["--logs", text])
+    assert command._logs(settings.logs) == ("csv", "tensorboard")
+
+
+def test_logs_of_one_sort():
+    assert command._logs(command.parser().parse_args(["--logs", "tensorboard"]).logs) == (
+        "tensorboard",
+    )
+    assert command._logs(command.parser().parse_args([]).logs) == ("csv",)
+
+
+def test_figures_of_the_test_choose_nothing(here):
+    more = ("--hold-out", "0", "--validate-on", "test", "--steps", "4", "--validate-every", "2")
+    assert main(["train", *SMALL, *more]) == 0
+    (kept,) = _checkpoint.found(Path("run/checkpoints"))
+    assert kept.step == 4
+    settings = {"size": 8, "classes": 2, "widths": (2, 2), "hidden": 4}
+    model = models.load("rar-cnn", weights="run/model.safetensors", **settings)
+    test = data.load("arrays:images.npz", "test", here)
+    right = model(test.inputs).argmax(1) == test.labels
+    accuracies = [value for _, name, value in _logs.read("run/metrics.csv") if name == "accuracy"]
+    assert len(accuracies) == 2
+    assert accuracies[-1] == pytest.approx(float(right.double().mean()))
 
 
 @pytest.mark.parametrize("name", ["model", "data", "objective"])
@@ -232,12 +287,14 @@ def test_shipped_configurations_parse_and_build(name):
     settings = command.parser().parse_args(["--config", name])
     assert settings.note.startswith(("Full", "Scaled down"))
     assert settings.out == f"runs/{name}"
+    assert settings.hold_out > 0 or settings.validate_on == "test"
     loop, objective, validation = command.recipes(settings)
     shape, classes = SHAPES[settings.data]
-    data = Samples(torch.zeros(1, *shape), torch.zeros(1).long(), tuple(map(str, range(classes))))
+    names = tuple(map(str, range(classes)))
+    samples = Samples(torch.zeros(1, *shape), torch.zeros(1).long(), names)
     settings.weights = None
-    model = command._model(settings, data).eval()
-    assert model(data.inputs).shape == (1, classes)
+    model = command._model(settings, samples).eval()
+    assert model(samples.inputs).shape == (1, classes)
     optimizer = make_optimizer(loop.optimizer, model)
     make_schedule(loop.schedule, optimizer, loop.length(60000))
     loop.check(60000, 1)

@@ -12,7 +12,7 @@ from surefoot.train.loop import _checkpoint
 
 # The options that the weights depend on: not where and how the run was made.
 _TOLD = (
-    *("data", "data_options", "samples", "hold_out", "augment"),
+    *("data", "data_options", "samples", "hold_out", "validate_on", "augment"),
     *("model", "model_options", "weights", "mean", "std", "objective"),
     *("optimizer", "schedule", "steps", "epochs", "batch", "replays", "accumulate", "clip"),
     *("average", "seed", "precision"),

@@ -1,7 +1,7 @@
 """The options of `surefoot train`, and the configurations that come with the package."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
@@ -118,6 +118,13 @@ def _add_data(options: ArgumentParser) -> None:
         help="training samples that are kept for validation, the same for all seeds",
     )
     options.add_argument(
+        "--validate-on",
+        type=Literal["held-out", "validation", "test"],
+        default="held-out",
+        help="what the figures are of: those training samples, or a split of the data set; "
+        "nothing is chosen on the test, so there is no best checkpoint then",
+    )
+    options.add_argument(
         "--augment", type=str | None, metavar="RECIPE", help="such as CropAndFlip(padding=4)"
     )
     options.add_argument(
@@ -203,7 +210,11 @@ def _add_watching(options: ArgumentParser) -> None:
         )
     options.add_argument("--log-every", type=int, default=10, metavar="STEPS", help="lines of logs")
     options.add_argument(
-        "--logs", type=list[str], default=["csv"], help="csv, tensorboard, or both as [csv, ...]"
+        "--logs",
+        type=list[str] | str,
+        default=["csv"],
+        metavar="NAME,...",
+        help="csv, tensorboard, or both as csv,tensorboard",
     )
     options.add_argument(
         "--best-by",

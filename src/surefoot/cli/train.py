@@ -21,7 +21,16 @@ from surefoot.train.loop import _checkpoint
 HELP = "train a model with an objective"
 CONFIG = "config.yaml"
 # A run resumes with the same ones only; `fit` sees to objective, loop, pixels and normalisation.
-_BINDING = ("data", "data_options", "samples", "hold_out", "model", "model_options", "weights")
+_BINDING = (
+    "data",
+    "data_options",
+    "samples",
+    "hold_out",
+    "validate_on",
+    "model",
+    "model_options",
+    "weights",
+)
 
 parser = _train_options.parser
 
@@ -55,10 +64,10 @@ def run(settings: Any) -> None:
         validate_every=settings.validate_every,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
-        best_by=settings.best_by,
+        best_by=None if settings.validate_on == "test" else settings.best_by,
         out=out,
         resume=settings.resume,
-        logs=tuple(settings.logs),
+        logs=_logs(settings.logs),
         progress=sys.stderr.isatty(),
         workers=settings.workers,
         fabric=fabric,
@@ -99,6 +108,12 @@ def recipes(settings: Any) -> tuple[train.Loop, train.Objective, train.Validatio
     return loop, train.parse(settings.objective), validation
 
 
+def _logs(given: list[str] | str) -> tuple[Any, ...]:
+    """A list, or names with commas between them as a shell passes on without quotes."""
+    names = given.split(",") if isinstance(given, str) else given
+    return tuple(name.strip() for name in names)
+
+
 def _attack(text: str, kinds: tuple[type, ...], option: str) -> Any:
     if text == "none":
         return None
@@ -129,13 +144,8 @@ def _fabric(settings: Any) -> Any:
 
 
 def _data(settings: Any) -> tuple[Any, Any]:
-    """The training samples, and those that are held out (None if there are none)."""
-    options = dict(settings.data_options or {})
-    if settings.download:
-        options["download"] = True
-    whole: Any = data.load(settings.data, split="train", root=settings.root, **options)
-    if settings.in_memory and isinstance(whole, data.Pictures):
-        whole = whole.samples()
+    """The training samples, and those that figures are taken of (None if there are none)."""
+    whole = _split(settings, "train")
     left = len(whole) - settings.hold_out
     if not 0 <= settings.hold_out < len(whole) or not 1 <= (settings.samples or left) <= left:
         raise SurefootError(
@@ -149,8 +159,19 @@ def _data(settings: Any) -> tuple[Any, Any]:
         kinds = {"CropAndFlip": data.CropAndFlip}
         reader = Reader("augmentation", kinds, "CropAndFlip(padding=4)")
         training = training.augmented(reader.read(settings.augment))
+    if settings.validate_on != "held-out":
+        return training, _split(settings, settings.validate_on)
     held_out = whole.take(order[left:].sort().values) if settings.hold_out else None
     return training, held_out
+
+
+def _split(settings: Any, split: str) -> Any:
+    options = dict(settings.data_options or {})
+    if settings.download:
+        options["download"] = True
+    found: Any = data.load(settings.data, split=split, root=settings.root, **options)
+    pictures = settings.in_memory and isinstance(found, data.Pictures)
+    return found.samples() if pictures else found
 
 
 def _network(settings: Any, training: Any) -> dict[str, Any]:
@@ -163,7 +184,19 @@ def _network(settings: Any, training: Any) -> dict[str, Any]:
         known |= {"features": inputs.shape[1]}
     taken = inspect.signature(maker(settings.model)).parameters
     fitting = {key: value for key, value in known.items() if key in taken}
-    return fitting | dict(settings.model_options or {})
+    given = dict(settings.model_options or {})
+    if "size" in fitting and "size" not in given:
+        _check_square(settings, *inputs.shape[2:])
+    return fitting | given
+
+
+def _check_square(settings: Any, height: int, width: int) -> None:
+    if height != width:
+        raise SurefootError(
+            f"{settings.data} has images of {height} x {width} pixels, and {settings.model} takes "
+            "squares; bring the images to squares, or take a network that has no size, such as "
+            "resnet18-small"
+        )
 
 
 def _model(settings: Any, training: Any) -> nn.Module:
