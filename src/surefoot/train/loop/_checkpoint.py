@@ -150,6 +150,8 @@ def suspect(checkpoint: Checkpoint) -> None:
 
 def best(checkpoints: list[Checkpoint], figure: str | None) -> Checkpoint | None:
     """The good one with the highest figure, the earliest of equals; none without a figure."""
+    if figure is None:
+        return None
     scored = [one for one in checkpoints if figure in one.figures and one.good]
     return max(scored, key=lambda one: one.figures[figure], default=None)
 
