@@ -68,6 +68,53 @@ def test_the_steps_are_those_of_a_bare_loop(replays):
     assert trained.seconds > 0
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        train.Natural(),
+        train.PGD(0.05, steps=2, bounds=(-math.inf, math.inf)),
+        train.SCAAT(0.05, steps=2, bounds=(-9, 9)),
+    ],
+    ids=repr,
+)
+def test_text_is_trained_down_to_its_embedding(objective):
+    """Sentences with token 3 are positive; the validation attacks embeddings."""
+    tokens = torch.randint(1, 9, (60, 6), generator=torch.Generator().manual_seed(0))
+    labels = (tokens == 3).any(1).long()
+    data = Samples(tokens, labels, ("without", "with"), bounds=None)
+    net = models.build("text-cnn", seed=0, vocabulary=9, dimension=8, filters=4)
+    model = models.Classifier(net, embedding="embedding")
+    before = net.embedding.weight.detach().clone()
+    quick = Validation(
+        adversary=attack.PGD(attack.Linf(0.01, steps=1)),
+        audit=attack.TopK(attack.Linf(0.01, steps=1), k=2),
+        audited=4,
+    )
+    loop = Loop(steps=60, batch=20, optimizer="Adam(lr=0.05)")
+    trained = fit(model, objective, data, loop, held_out=data, validation=quick)
+    assert trained.figures["accuracy"] > 0.95
+    assert 0 < trained.figures["adversarial_accuracy"] <= trained.figures["accuracy"]
+    assert 0 < trained.figures["random_kendall"] <= 1
+    assert (net.embedding.weight - before)[1:].abs().amin(1).gt(0).all()
+    narrow = replace(quick, adversary=attack.PGD(attack.Linf(0.01, bounds=(0, 2))))
+    with pytest.raises(SurefootError, match=r"leave bounds \[0, 2\]"):
+        narrow(model, data)
+
+
+def test_text_in_half_precision():
+    """Embeddings that are attacked are in single precision, as pictures are."""
+    data = Samples(torch.tensor([[1, 2], [2, 3]] * 4), torch.tensor([0, 1] * 4), ("a", "b"))
+    net = models.build("text-cnn", seed=0, vocabulary=4, dimension=4, filters=2)
+    fabric = pytest.importorskip("lightning_fabric").Fabric(
+        accelerator="cpu", precision="bf16-true"
+    )
+    objective = train.PGD(0.05, steps=1, bounds=(-math.inf, math.inf))
+    model = models.Classifier(net, embedding="embedding")
+    trained = fit(model, objective, data, Loop(steps=2, batch=8), fabric=fabric)
+    assert net.embedding.weight.dtype == torch.bfloat16
+    assert trained.terms["adversarial"] > 0
+
+
 def test_every_pass_has_each_sample_once_in_another_order():
     data = TensorDataset(torch.arange(23.0)[:, None], torch.arange(23))
     batches = Batches(data, Loop(batch=5, seed=4))

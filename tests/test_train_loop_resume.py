@@ -284,7 +284,7 @@ def test_a_folder_of_an_earlier_run_is_not_overwritten(undisturbed):
             r"digest of a few samples was \w+, is \w+\.",
         ),
         (
-            {"data": Jittered(replace(images(), classes=("dark", "pale")))},
+            {"data": Jittered(replace(images(), classes=("dark", "pale"))), "held_out": None},
             r"classes\[1\] was light, is pale\.",
         ),
         ({"binding": {"variant": "b"}}, "variant was a, is b"),
