@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 from surefoot import SurefootWarning, attack, data, models, train
-from surefoot.data import Samples
+from surefoot.data import Samples, Sentences
 from surefoot.train.loop import _checkpoint, _logs
 from surefoot.train.loop._optimizers import make_optimizer, make_schedule
 
@@ -89,6 +89,22 @@ def test_a_run_and_what_it_leaves(here, capsys):
     model = models.load("rar-cnn", weights="run/model.safetensors", **settings)
     fresh = models.build("rar-cnn", seed=0, **settings)
     assert not torch.equal(model.fc2.weight, fresh.fc2.weight)
+
+
+def test_sentences_from_the_command_line(here, capsys):
+    """The vocabulary is the data's, and the embedding is what is attacked."""
+    for after, kind in (("neg", "bad"), ("pos", "good")):
+        lines = [f"a {kind} film number {n}" for n in range(20)]
+        Path(f"rt-polarity.{after}").write_text("\n".join(lines))
+    given = ("--data", "sentence-polarity", "--root", ".", "--hold-out", "10", "--batch", "8")
+    net = ("--model", "text-cnn", "--model-options", "{dimension: 4, filters: 2}")
+    quick = ("--steps", "3", "--audit", "none", "--out", "run", "--accelerator", "cpu")
+    assert main(["train", *given, *net, *quick, "--objective", "Natural()"]) == 0
+    assert "adversarial_accuracy " in capsys.readouterr().out
+    assert load_file("run/model.safetensors")["module.embedding.weight"].shape[1] == 4
+    quick = (*quick, "--objective", "PGD(0.1)", "--out", "other")
+    assert "have no bounds but (-inf, inf)" in fails(capsys, *given, *net, *quick)
+    assert "does not know the words" in fails(capsys, *given, *net, *quick, "--export", "small")
 
 
 def test_the_configuration_runs_again(here):
@@ -282,6 +298,15 @@ def test_every_option_has_help():
         assert action.help, action.dest
 
 
+def sample(name):
+    """A data set of one input, like those of the data set of that name."""
+    if name == "sentence-polarity":
+        words, one = ("<pad>", "<unknown>", "film"), torch.tensor([[2, 1, 0]])
+        return Sentences(one, torch.tensor([0]), ("negative", "positive"), None, vocabulary=words)
+    shape, classes = SHAPES[name]
+    return Samples(torch.zeros(1, *shape), torch.zeros(1).long(), tuple(map(str, range(classes))))
+
+
 @pytest.mark.parametrize("name", configs())
 def test_shipped_configurations_parse_and_build(name):
     settings = command.parser().parse_args(["--config", name])
@@ -289,12 +314,11 @@ def test_shipped_configurations_parse_and_build(name):
     assert settings.out == f"runs/{name}"
     assert settings.hold_out > 0 or settings.validate_on == "test"
     loop, objective, validation = command.recipes(settings)
-    shape, classes = SHAPES[settings.data]
-    names = tuple(map(str, range(classes)))
-    samples = Samples(torch.zeros(1, *shape), torch.zeros(1).long(), names)
+    samples = sample(settings.data)
     settings.weights = None
     model = command._model(settings, samples).eval()
-    assert model(samples.inputs).shape == (1, classes)
+    inputs = samples.inputs if samples.inputs.is_floating_point() else model.embed(samples.inputs)
+    assert model(inputs).shape == (1, len(samples.classes))
     optimizer = make_optimizer(loop.optimizer, model)
     make_schedule(loop.schedule, optimizer, loop.length(60000))
     loop.check(60000, 1)

@@ -1,15 +1,17 @@
 """Laws that every objective keeps, over the registry."""
 
 import copy
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from surefoot import SurefootError, train
+from surefoot import SurefootError, models, train
 
 # Small efforts, and what makes each objective differ from natural training.
 CASES = {
@@ -81,7 +83,78 @@ def total(objective: train.Objective, model: nn.Module, seed: int = 0) -> Tensor
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_gradient_is_that_of_finite_differences(objective: train.Objective, training: bool) -> None:
     """Attacks and rankings are the same on both sides: they change in jumps, if at all."""
-    model = curved_net(norm=True).train(training)
+    _check_slope(curved_net(norm=True).train(training), partial(total, objective))
+
+
+@each_objective
+def test_gradient_in_the_embedding_of_tokens(objective: train.Objective) -> None:
+    """An attacked embedding is x + d, and its weights move x."""
+    tokens, labels = (
+        torch.tensor([[3, 1, 0, 6], [2, 2, 5, 4], [1, 6, 4, 3]]),
+        torch.tensor([0, 1, 2]),
+    )
+    model, boundless = text_net(), unbounded(objective)
+
+    def value(net: nn.Module) -> Tensor:
+        return boundless(net, tokens, labels, generator=seeded()).total
+
+    _check_slope(model, value)
+    on_floats = boundless(model, model.embed(tokens), labels, generator=seeded()).total
+    assert torch.equal(value(model), on_floats)
+    value(model).backward()
+    assert model.module[0].weight.grad.abs().sum(1).ne(0).tolist() == [True] * 7
+
+
+def text_net() -> models.Classifier:
+    """(N, 4) tokens below 7 to three classes, float64, by way of embeddings (N, 4, 2)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        layers = (
+            nn.Flatten(),
+            nn.Linear(8, 6),
+            nn.ReLU(),
+            nn.Linear(6, 5),
+            nn.Tanh(),
+            nn.Linear(5, 3),
+        )
+        net = nn.Sequential(nn.Embedding(7, 2), *layers).double().eval()
+        return models.Classifier(net, embedding="0")
+
+
+def unbounded(objective: train.Objective) -> train.Objective:
+    if isinstance(objective, train.IGR):
+        return replace(objective, robust=unbounded(objective.robust))
+    free = {"bounds": (-math.inf, math.inf)} if hasattr(objective, "bounds") else {}
+    return replace(objective, **free)
+
+
+def test_tokens_say_what_they_need() -> None:
+    tokens, labels = torch.tensor([[3, 1, 0, 6]]), torch.tensor([0])
+    model = text_net()
+    with pytest.raises(
+        SurefootError, match=r"which have no bounds but \(-inf, inf\).*leave bounds"
+    ):
+        train.PGD(0.1)(model, tokens, labels)
+    with pytest.raises(
+        SurefootError, match=r"expected floating point.*Classifier\(model, embedding="
+    ):
+        train.Natural()(model.module, tokens, labels)
+    with pytest.raises(SurefootError, match=r"tokens span \[1, 7\]"):
+        train.Natural()(model, tokens + 1, labels)
+
+
+def test_influence_counts_the_embedding() -> None:
+    tokens, labels = torch.tensor([[3, 1, 0, 6]]), torch.tensor([0])
+    model = text_net()
+    with torch.no_grad():
+        pull = train.influence(train.Natural(), model, tokens, labels)["clean"]
+    train.Natural()(model, tokens, labels).total.backward()
+    squares = sum(weight.grad.square().sum() for weight in model.parameters())
+    assert model.module[0].weight.grad.any()
+    assert pull == pytest.approx(math.sqrt(squares))
+
+
+def _check_slope(model: nn.Module, evaluate: Callable[[nn.Module], Tensor]) -> None:
     weights = list(model.parameters())
 
     def value(step: float, way: list[Tensor]) -> float:
@@ -89,10 +162,10 @@ def test_gradient_is_that_of_finite_differences(objective: train.Objective, trai
         with torch.no_grad():
             for weight, direction in zip(moved.parameters(), way, strict=True):
                 weight.add_(step * direction)
-        return total(objective, moved).item()
+        return evaluate(moved).item()
 
     slope = torch.autograd.grad(
-        total(objective, copy_of := copy.deepcopy(model)), list(copy_of.parameters())
+        evaluate(copy_of := copy.deepcopy(model)), list(copy_of.parameters())
     )
     for seed in range(2):
         source = seeded(seed)

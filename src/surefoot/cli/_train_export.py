@@ -7,6 +7,7 @@ from torch import nn
 from surefoot import models
 from surefoot.cli._train_options import CONFIGS
 from surefoot.errors import SurefootError
+from surefoot.models._networks import NETWORKS
 from surefoot.train import Trained, Validation
 from surefoot.train.loop import _checkpoint
 
@@ -21,7 +22,14 @@ _TOLD = (
 
 def check(settings: Any) -> None:
     """Raise for a model that cannot be exported, before it is trained."""
-    if settings.export is not None and settings.model not in models.names():
+    if settings.export is None:
+        return
+    if settings.model in NETWORKS and NETWORKS[settings.model].embedding is not None:
+        raise SurefootError(
+            f"--export does not know the words of {settings.model} yet: model.safetensors in the "
+            "run's folder holds its weights"
+        )
+    if settings.model not in models.names():
         raise SurefootError(
             f"--export is for reference networks ({', '.join(models.names())}), not for "
             f"{settings.model}: model.safetensors in the run's folder holds its weights"

@@ -144,7 +144,7 @@ def _add_model(options: ArgumentParser) -> None:
         "--model-options",
         type=dict[str, Any] | None,
         metavar="{NAME: VALUE}",
-        help="the network's own; classes, channels and size come from the data",
+        help="the network's own; classes, channels, size and vocabulary come from the data",
     )
     options.add_argument(
         "--weights",

@@ -14,7 +14,7 @@ from surefoot import attack, data, explain, models, train
 from surefoot.cli import _train_export, _train_options
 from surefoot.errors import SurefootError, optional
 from surefoot.files import make_folder, write_whole
-from surefoot.models._networks import maker
+from surefoot.models._networks import NETWORKS, maker
 from surefoot.recipes import Reader
 from surefoot.train.loop import _checkpoint
 
@@ -180,6 +180,8 @@ def _network(settings: Any, training: Any) -> dict[str, Any]:
     known = {"classes": len(training.classes)}
     if inputs.ndim == 4:
         known |= {"channels": inputs.shape[1], "size": inputs.shape[2]}
+    elif isinstance(training, data.Sentences):
+        known |= {"vocabulary": len(training.vocabulary)}
     elif inputs.ndim == 2:
         known |= {"features": inputs.shape[1]}
     taken = inspect.signature(maker(settings.model)).parameters
@@ -208,8 +210,9 @@ def _model(settings: Any, training: Any) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = models.load(name)
-    if settings.mean is not None or settings.std is not None:
-        model = models.Classifier(model, settings.mean, settings.std)
+    embedding = NETWORKS[name].embedding if name in NETWORKS else None
+    if any(given is not None for given in (settings.mean, settings.std, embedding)):
+        model = models.Classifier(model, settings.mean, settings.std, embedding=embedding)
     if settings.weights is not None:
         models.load_weights(model, settings.weights)
     return model

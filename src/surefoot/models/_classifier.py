@@ -1,7 +1,7 @@
 """The adapter: whatever a network takes and gives, a model from floats to logits (N, K)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +76,12 @@ class Classifier(nn.Module):
             result = self._from_embeddings(inputs, extra)
         return checks.check_logits(self._pick(result), len(inputs))
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        """The embeddings (N, T, D) of integer tokens (N, T), detached.
+    def embed(self, tokens: Tensor, *, create_graph: bool = False) -> Tensor:
+        """The embeddings (N, T, D) of integer tokens (N, T).
+
+        Args:
+            tokens: (N, T).
+            create_graph: whether they keep their graph to the embedding's weights, to train them.
 
         Raises:
             SurefootError: there is no `embedding`, or the tokens are not integers (N, T) within
@@ -97,7 +101,7 @@ class Classifier(nn.Module):
                 f"tokens span [{int(tokens.min())}, {int(tokens.max())}], expected [0, {size - 1}]:"
                 f" {self.embedding!r} holds {size} embeddings"
             )
-        with torch.no_grad():
+        with nullcontext() if create_graph else torch.no_grad():
             result: Tensor = embedder(tokens)
         return result
 

@@ -19,10 +19,17 @@ from surefoot.models._text import TextCNN
 
 @dataclass(frozen=True)
 class Network:
-    """How a network is made, and the side of the square images that it is meant for."""
+    """How a network is made.
+
+    Attributes:
+        make: the class or function.
+        size: side of the square images that it is meant for.
+        embedding: the submodule that embeds its tokens.
+    """
 
     make: Callable[..., nn.Module]
     size: int | None = None
+    embedding: str | None = None
 
 
 NETWORKS = {
@@ -33,7 +40,7 @@ NETWORKS = {
     "resnet20": Network(_resnet.resnet20, 32),
     "resnet56": Network(_resnet.resnet56, 32),
     "sgt-cnn": Network(SGTCNN, 28),
-    "text-cnn": Network(TextCNN),
+    "text-cnn": Network(TextCNN, embedding="embedding"),
     "vgg11-small": Network(_vgg.vgg11, 32),
     "vgg16-small": Network(_vgg.vgg16, 32),
 }

@@ -67,7 +67,7 @@ class InputGradientAlignment(Adversarial):
     def moved(self, batch: Batch) -> Tensor:
         """The x~ of the attack, (N, ...)."""
         budget = self.budget()
-        box = around(batch.inputs, budget)
+        box = around(batch, budget)
         start = random_point(batch, budget, box) if self.random_start else batch.inputs
         with eval_mode(batch.model):
             seen = self._seen(batch, start)

@@ -82,7 +82,8 @@ class Objective(Recipe, ABC):
 
         Args:
             model: module from inputs (N, ...) to logits (N, K), in training or evaluation mode.
-            inputs: floating point, (N, ...).
+            inputs: floating point, (N, ...); or integer tokens (N, T), if the model is a
+                `models.Classifier` that names its `embedding`.
             labels: class indices, (N,).
             extra: further keyword inputs of the model, each with leading dimension N.
             generator: of random draws; None takes torch's default, as dropout does.
@@ -94,8 +95,8 @@ class Objective(Recipe, ABC):
 
         Raises:
             NonFiniteLossError: a term or the total is NaN or infinite; the message names it.
-            SurefootError: integer or non-finite inputs, inputs outside the bounds, labels that are
-                not classes of the model, a setting out of range.
+            SurefootError: integers that are no tokens, non-finite inputs, inputs outside the
+                bounds, labels that are not classes of the model, a setting out of range.
         """
         self.check()
         batch = Batch.of(model, inputs, labels, extra, generator, progress, state)

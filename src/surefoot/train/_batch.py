@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from surefoot import checks, gradients
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
+from surefoot.train._tokens import embedded
 
 State = Mapping[str, Tensor] | None
 
@@ -19,12 +20,14 @@ class Batch:
 
     Attributes:
         model: module from inputs (N, ...) to logits (N, K).
-        inputs: (N, ...), detached.
+        inputs: (N, ...), detached; of tokens the embeddings (N, T, D), with a graph to what embeds
+            them, so that the terms of a loss train it.
         labels: (N,).
         extra: further keyword inputs of the model, leading dimension N.
         generator: of random draws; None is torch's default.
         progress: share of the training done, in [0, 1].
         state: what the previous call returned.
+        tokens: whether the inputs are embeddings of tokens.
     """
 
     model: nn.Module
@@ -34,6 +37,7 @@ class Batch:
     generator: torch.Generator | None = None
     progress: float = 1.0
     state: State = None
+    tokens: bool = False
 
     @classmethod
     def of(
@@ -49,7 +53,8 @@ class Batch:
         """Check what was given."""
         if not isinstance(model, nn.Module):
             raise SurefootError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
-        checks.check_inputs(inputs)
+        with torch.inference_mode(False), torch.enable_grad():
+            points = _points(model, inputs)
         if not 0 <= progress <= 1:
             raise SurefootError(
                 f"progress={progress!r}, expected the share of the training done, in [0, 1]"
@@ -61,8 +66,8 @@ class Batch:
                 for name, value in checks.check_extra(extra, len(inputs)).items()
             }
             labels = ordinary(checks.check_target(labels, inputs, "labels"))
-            points = ordinary(inputs.detach())
-        return cls(model, points, labels, further, generator, progress, state)
+        tokens = not inputs.is_floating_point()
+        return cls(model, points, labels, further, generator, progress, state, tokens)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """The model's logits (N, K) at `inputs`, after checking the labels against them."""
@@ -88,3 +93,12 @@ class Batch:
         device = like.device if self.generator is None else self.generator.device
         drawn = sample(like.shape, generator=self.generator, device=device, dtype=like.dtype)
         return drawn.to(like.device)
+
+
+def _points(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The checked inputs, detached, or the embeddings of tokens."""
+    if isinstance(inputs, Tensor):
+        plain = gradients.ordinary(inputs.detach())
+        inputs = embedded(model, plain)
+    checks.check_inputs(inputs)
+    return inputs

@@ -44,7 +44,7 @@ class FGSM(Ball):
         """The x' of the step, (N, ...)."""
         budget = self.budget()
         with eval_mode(batch.model):
-            box = around(batch.inputs, budget)
+            box = around(batch, budget)
             return ascend(budget, box, batch.inputs, loss_at(batch))
 
     def budget(self) -> Budget:

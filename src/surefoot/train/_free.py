@@ -36,7 +36,7 @@ class FreeAT(Ball):
     step_size: float | None = field(default=None, kw_only=True)
 
     def evaluate(self, batch: Batch) -> Parts:
-        box = around(batch.inputs, self.budget())
+        box = around(batch, self.budget())
         noise = self._noise(batch)
         d = noise[: len(batch.inputs)].clone().requires_grad_(True)
         d.register_hook(partial(self._move, noise))  # type: ignore[no-untyped-call]

@@ -40,7 +40,7 @@ class LocalGradientAlignment(Ball):
 
     def evaluate(self, batch: Batch) -> Parts:
         budget = self.budget()
-        x_r = random_point(batch, budget, around(batch.inputs, budget))
+        x_r = random_point(batch, budget, around(batch, budget))
         logits, g = self._look(batch, batch.inputs)
         _, g_r = self._look(batch, x_r)
         apart = (g - g_r).square().sum(1).mean()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from surefoot import checks, gradients
@@ -17,6 +18,7 @@ from surefoot.train._mode import eval_mode
 Norm = Literal["linf", "l2"]
 Rise = Callable[[Tensor], Tensor]
 
+_EMBEDDINGS = "embeddings of tokens, which have no bounds but (-inf, inf) of their own,"
 _BUDGETS: dict[str, type[Budget]] = {"linf": Linf, "l2": L2}
 
 
@@ -26,7 +28,8 @@ class Ball(Objective):
 
     Args:
         epsilon: radius of the ball in input units.
-        bounds: (low, high) of the inputs, numbers or tensors broadcastable to one input.
+        bounds: (low, high) of the inputs, numbers or tensors broadcastable to one input. The
+            embeddings of tokens have none: (-inf, inf).
         norm: "linf" or "l2".
     """
 
@@ -67,15 +70,16 @@ class Adversarial(Ball):
     def worst(self, batch: Batch, rise: Rise) -> Tensor:
         """The x' of the ball and box that raises `rise` of each sample, in evaluation mode."""
         budget = self.budget()
-        box = around(batch.inputs, budget)
+        box = around(batch, budget)
         start = random_point(batch, budget, box) if self.random_start else batch.inputs
         with eval_mode(batch.model):
             return ascend(budget, box, start, rise)
 
 
-def around(inputs: Tensor, budget: Budget) -> Box:
+def around(batch: Batch, budget: Budget) -> Box:
     """The box of the inputs; raises where they leave its bounds."""
-    return Box(inputs, *checks.check_bounds(inputs, budget.bounds))
+    name = _EMBEDDINGS if batch.tokens else "inputs"
+    return Box(batch.inputs, *checks.check_bounds(batch.inputs, budget.bounds, name))
 
 
 def random_point(batch: Batch, budget: Budget, box: Box) -> Tensor:
@@ -83,18 +87,27 @@ def random_point(batch: Batch, budget: Budget, box: Box) -> Tensor:
 
     Uniform in the cube x + U(-epsilon, epsilon) for "linf", on the sphere for "l2".
     """
-    if budget.norm == "linf":
-        return budget.project(batch.inputs + budget.radius * (2 * batch.uniform() - 1), box)
-    return budget.project(batch.inputs + budget.radius * budget.unit(batch.normal()), box)
+    linf = budget.norm == "linf"
+    with torch.no_grad():
+        way = 2 * batch.uniform() - 1 if linf else budget.unit(batch.normal())
+        points = budget.project(batch.inputs + budget.radius * way, box)
+    return _follow(points, box)
 
 
 def ascend(budget: Budget, box: Box, start: Tensor, rise: Rise) -> Tensor:
     """The last iterate of `budget.steps` projected steps up the slope of `rise`, (N, ...)."""
-    points = start
-    for step in range(budget.steps):
-        _, slope = gradients.value_and_gradient(rise, points)
-        points = budget.climb(points, slope, step, box)
-    return points.detach()
+    points = start.detach()
+    with torch.no_grad():
+        for step in range(budget.steps):
+            _, slope = gradients.value_and_gradient(rise, points)
+            points = budget.climb(points, slope, step, box)
+    return _follow(points, box)
+
+
+def _follow(points: Tensor, box: Box) -> Tensor:
+    """The points as x + d with a constant d: where x is an embedding, its weights move them."""
+    x = box.centre
+    return points + (x - x.detach()) if x.requires_grad else points
 
 
 def loss_at(batch: Batch) -> Rise:

@@ -5,7 +5,7 @@ points are z_k = a + (k/m) (b - a), k = 1 ... m, so the last one is b itself and
 the cross-entropy there without a further pass.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -59,6 +59,7 @@ def along(
 
     last: dict[int, Tensor] = {}
     totals = [torch.zeros_like(end, requires_grad=False) for _ in scores]
+    parts: Iterator[tuple[Block, tuple[Tensor, list[Tensor]]]]
     if mixes_samples(request.model):
         whole = blocks(slice(0, len(end)), slice(0, points), len(end))
         parts = ((block, compute(block)) for block in whole)

@@ -94,7 +94,7 @@ class SCAAT(Adversarial):
 
     def moved(self, batch: Batch) -> Tensor:
         """The perturbed inputs x + d*, (N, ...)."""
-        box = around(batch.inputs, self.budget())
+        box = around(batch, self.budget())
         with eval_mode(batch.model):
             logits, saliency = self._look(batch)
             room = spread(self.room(saliency, batch.progress), batch.inputs)

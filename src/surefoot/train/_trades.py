@@ -48,7 +48,7 @@ class TRADES(Robust):
 
     def moved(self, batch: Batch) -> Tensor:
         budget = self.budget()
-        box = around(batch.inputs, budget)
+        box = around(batch, budget)
         start = budget.project(batch.inputs + _NUDGE * batch.normal(), box)
         with eval_mode(batch.model):
             with torch.no_grad():

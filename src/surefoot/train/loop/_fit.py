@@ -11,6 +11,7 @@ from surefoot import checks, gradients
 from surefoot.errors import SurefootError, optional
 from surefoot.train._base import Objective
 from surefoot.train._mode import eval_mode
+from surefoot.train._tokens import embedded
 from surefoot.train.loop._batches import check_data, fetch, spread
 from surefoot.train.loop._identity import identity
 from surefoot.train.loop._logs import Log, Progress
@@ -60,7 +61,8 @@ def fit(
     at a time, as with gradient accumulation; its running statistics are averaged over them.
 
     Args:
-        model: module from inputs (N, ...) to logits (N, K); it comes back in evaluation mode.
+        model: module from inputs (N, ...) to logits (N, K); it comes back in evaluation mode. For
+            data of tokens a `models.Classifier` with `embedding`, whose embedding is trained, too.
         objective: the loss, such as `train.SCAAT()`.
         data: a map-style data set of (input, label) or (input, label, extra), extra a dict of the
             model's further inputs.
@@ -172,10 +174,12 @@ def _check_classes(run: Run, data: Any) -> None:
     its memory layout is known before the first step, in a resumed run as in any other.
     """
     first = run.fabric.to_device(fetch(data, spread(data, 2)))
-    checks.check_inputs(first.inputs)
+    with eval_mode(run.seen):
+        inputs = embedded(run.seen, first.inputs).detach()
+    checks.check_inputs(inputs)
     try:
         with eval_mode(run.seen), torch.random.fork_rng(devices=[]):
-            logits = gradients.predict(run.seen, first.inputs, first.extra)
+            logits = gradients.predict(run.seen, inputs, first.extra)
     except (SurefootError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # the model is the user's and may raise anything

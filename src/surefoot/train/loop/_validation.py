@@ -1,21 +1,25 @@
 """What is measured while a model is trained: accuracy, attacked or not, and a small audit."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import attack, checks, gradients
 from surefoot.attack import AttributionAttack, Linf, RandomSign
+from surefoot.attack._budget import Budget
 from surefoot.attack._recipe import Recipe
 from surefoot.explain import Explainer, IntegratedGradients
 from surefoot.train._mode import eval_mode
+from surefoot.train._tokens import embedded
 from surefoot.train.loop._batches import Minibatch, fetch, spread
 from surefoot.train.loop._ranges import check_whole
 
 Adversary = attack.PGD | attack.FGSM
+Attack = TypeVar("Attack", attack.PGD | attack.FGSM, AttributionAttack)
 _AUDIT = ("topk_intersection", "kendall")
 
 
@@ -27,6 +31,8 @@ class Validation(Recipe):
     before and after the attack that `audit` is, as `topk_intersection` and `kendall`, beside
     `random_topk_intersection` and `random_kendall` under random signs of the same size. Samples
     are spread evenly over the data, always the same ones. The defaults are this project's choice.
+    Of tokens the embeddings are attacked; the bounds (0, 1) of a budget, which are for pictures,
+    are lifted there, and others kept.
 
     Args:
         samples: of which accuracy is taken; None takes all.
@@ -88,19 +94,25 @@ class Validation(Recipe):
         self.check()
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         found: dict[str, list[Tensor]] = {}
+        fitted = self if _floats(data) else self._for_embeddings()
         plan = [
-            (self._accuracy, self.samples),
-            (self._adversarial, self.attacked if self.adversary else 0),
-            (self._audit, self.audited if self.audit else 0),
+            (fitted._accuracy, self.samples),
+            (fitted._adversarial, self.attacked if self.adversary else 0),
+            (fitted._audit, self.audited if self.audit else 0),
         ]
         # Lightning validates under inference_mode, whose tensors autograd refuses.
         with torch.inference_mode(False), eval_mode(model):
             for measure, count in plan:
                 numbers = spread(data, count)[rank::processes]
                 for part in _parts(data, numbers, self.batch, device):
-                    for name, values in measure(model, part).items():
+                    for name, values in measure(model, _points(model, part)).items():
                         found.setdefault(name, []).append(values.detach().double().cpu())
         return {name: torch.cat(values) for name, values in found.items()}
+
+    def _for_embeddings(self) -> "Validation":
+        adversary = None if self.adversary is None else _lifted(self.adversary)
+        audit = None if self.audit is None else _lifted(self.audit)
+        return replace(self, adversary=adversary, audit=audit)
 
     def _accuracy(self, model: nn.Module, part: Minibatch) -> Mapping[str, Tensor]:
         logits = gradients.predict(model, part.inputs, part.extra)
@@ -130,6 +142,26 @@ class Validation(Recipe):
 def mean(scores: Mapping[str, Tensor]) -> dict[str, float]:
     """The mean of each figure over the samples where it is defined."""
     return {name: float(values.nanmean()) for name, values in scores.items()}
+
+
+def _floats(data: Any) -> bool:
+    """Whether the inputs are what is attacked, not tokens."""
+    return bool(fetch(data, spread(data, 1)).inputs.is_floating_point())
+
+
+def _lifted(given: Attack) -> Attack:
+    """The attack without the bounds of pictures, if those are its budget's."""
+    budget = given.budget
+    if not isinstance(budget, Budget) or any(isinstance(bound, Tensor) for bound in budget.bounds):
+        return given
+    if tuple(budget.bounds) != (0, 1):
+        return given
+    return replace(given, budget=replace(budget, bounds=(-math.inf, math.inf)))
+
+
+def _points(model: nn.Module, part: Minibatch) -> Minibatch:
+    """The batch with embeddings in the place of tokens."""
+    return part._replace(inputs=embedded(model, part.inputs).detach())
 
 
 def _parts(data: Any, numbers: Tensor, size: int, device: torch.device) -> Iterator[Minibatch]:

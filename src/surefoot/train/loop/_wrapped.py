@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from surefoot.train._tokens import Wrapper
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
@@ -33,7 +35,7 @@ class Step(nn.Module):
             return compute()
 
 
-class Precise(nn.Module):
+class Precise(Wrapper):
     """A model whose every pass is in Fabric's precision, with inputs and logits in float32.
 
     So that an attack's steps of 1/255, which bfloat16 cannot represent, are not rounded away.
