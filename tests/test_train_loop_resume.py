@@ -324,9 +324,7 @@ def test_another_normalisation_is_refused(tmp_path):
     options = {"loop": replace(LOOP, steps=2), "held_out": None}
     run(tmp_path, Classifier(network(), 0.5, [0.25]), **options)
     run(tmp_path, Classifier(network(), 0.5, [0.25]), resume=True, **options)
-    with pytest.raises(
-        SurefootError, match=r"mean 0.5, std \[0.25\], is mean 0.5, std \[0.5\]"
-    ):
+    with pytest.raises(SurefootError, match=r"mean 0.5, std \[0.25\], is mean 0.5, std \[0.5\]"):
         run(tmp_path, Classifier(network(), 0.5, [0.5]), resume=True, **options)
 
 
