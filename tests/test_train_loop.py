@@ -531,51 +531,6 @@ def test_settings_out_of_range(loop, says):
         fit(network(), train.Natural(), images(), loop)
 
 
-def test_logs_of_an_unknown_sort(tmp_path):
-    with pytest.raises(SurefootError, match="expected 'csv' or 'tensorboard'"):
-        fit(network(), train.Natural(), images(), Loop(1, batch=9), out=tmp_path, logs=("sql",))
-
-
-def test_no_steps_leave_the_weights_alone(tmp_path):
-    trained = fit(network(), train.Natural(), images(), Loop(0, batch=10), out=tmp_path)
-    assert all(
-        torch.equal(value, network().state_dict()[name])
-        for name, value in trained.model.state_dict().items()
-    )
-    assert math.isnan(trained.seconds)
-
-
-def full_disk(out, limit, answer):
-    """Train where no file may grow beyond `limit` bytes, and tell what happens."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    def look(step, _steps, _terms):
-        if step == 3:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    try:
-        loop = Loop(steps=8, batch=10)
-        fit(network(), train.Natural(), images(), loop, out=out, checkpoint_every=2, progress=look)
-    except SurefootError as error:
-        answer.put(str(error))
-
-
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lightning_fabric", "surefoot.train.loop"])
-    answer = context.SimpleQueue()
-    process = context.Process(target=full_disk, args=(tmp_path, 1000, answer))
-    process.start()
-    process.join(120)
-    assert process.exitcode == 0
-    message = answer.get()
-    assert "cannot write" in message
-    assert os.strerror(errno.EFBIG) in message
-    (kept,) = _checkpoint.found(tmp_path / "checkpoints")
-    assert kept.step == 2
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [kept.folder.name]
-    trained = fit(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -656,6 +611,51 @@ def test_a_model_of_another_shape_is_told_the_datas():
         fit(model, train.Natural(), images(), Loop(1, batch=10))
 
 
+def test_logs_of_an_unknown_sort(tmp_path):
+    with pytest.raises(SurefootError, match="expected 'csv' or 'tensorboard'"):
+        fit(network(), train.Natural(), images(), Loop(1, batch=9), out=tmp_path, logs=("sql",))
+
+
+def test_no_steps_leave_the_weights_alone(tmp_path):
+    trained = fit(network(), train.Natural(), images(), Loop(0, batch=10), out=tmp_path)
+    assert all(
+        torch.equal(value, network().state_dict()[name])
+        for name, value in trained.model.state_dict().items()
+    )
+    assert math.isnan(trained.seconds)
+
+
+def full_disk(out, limit, answer):
+    """Train where no file may grow beyond `limit` bytes, and tell what happens."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def look(step, _steps, _terms):
+        if step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    try:
+        loop = Loop(steps=8, batch=10)
+        fit(network(), train.Natural(), images(), loop, out=out, checkpoint_every=2, progress=look)
+    except SurefootError as error:
+        answer.put(str(error))
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lightning_fabric", "surefoot.train.loop"])
+    answer = context.SimpleQueue()
+    process = context.Process(target=full_disk, args=(tmp_path, 1000, answer))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    message = answer.get()
+    assert "cannot write" in message
+    assert os.strerror(errno.EFBIG) in message
+    (kept,) = _checkpoint.found(tmp_path / "checkpoints")
+    assert kept.step == 2
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [kept.folder.name]
+    trained = fit(
         network(), train.Natural(), images(), Loop(steps=8, batch=10), out=tmp_path, resume=True
     )
     whole = fit(network(), train.Natural(), images(), Loop(steps=8, batch=10))
