@@ -24,6 +24,7 @@ several processes may share the work (--only, --seeds, --parts). A step of each 
 """
 
 import argparse
+import hashlib
 import statistics
 import time
 from collections.abc import Sequence
@@ -102,6 +103,7 @@ def figures(method: str, seed: int, root: str, threads: int) -> Rows:
     x, y = tested(root)
     pgd = attack.PGD(Linf(EPSILON, steps=20, step_size=0.01, random_start=True))
     return {
+        "weights": digest(method, seed),
         "accuracy": float(right(model, x, y).float().mean()),
         "pgd accuracy": float(pgd(model, x[:1000], y[:1000]).robust.float().mean()),
     }
@@ -112,7 +114,15 @@ def part(method: str, seed: int, number: int, root: str, threads: int) -> Rows:
     model = trained(method, seed, root, threads)
     x, y = (each[:TRIED] for each in tested(root))
     images = right(model, x, y).nonzero()[:ATTACKED, 0].split(PART)[number]
-    return {"images": images.tolist(), **maps(model, x[images], y[images])}
+    found = maps(model, x[images], y[images])
+    return {"weights": digest(method, seed), "images": images.tolist(), **found}
+
+
+def digest(method: str, seed: int) -> str:
+    """What tells one training of that configuration and seed from another."""
+    return hashlib.sha256((folder(method, seed) / "model.safetensors").read_bytes()).hexdigest()[
+        :12
+    ]
 
 
 def tested(root: str) -> tuple[Tensor, Tensor]:
@@ -216,8 +226,10 @@ def joined(done: Rows) -> Rows:
         network, _, number = name.partition(", part ")
         if number:
             row = networks.setdefault(network, dict(done[network]))
-            for column, values in done[name].items():
-                row[column] = row.get(column, []) + values
+            if done[name]["weights"] != row["weights"]:
+                raise SystemExit(f"{name} is of another training than {network}: remove its rows")
+            for column in ("images", "label kept", *COLUMNS):
+                row[column] = row.get(column, []) + done[name][column]
     return networks
 
 
