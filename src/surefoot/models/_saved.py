@@ -12,7 +12,7 @@ from surefoot.files import make_folder, write_whole
 from surefoot.models._classifier import Classifier
 from surefoot.models._compact import pack
 from surefoot.models._networks import build
-from surefoot.models._weights import load_weights
+from surefoot.models._weights import copied, load_weights
 from surefoot.models._zoo import Found
 
 Storage = Literal["int8", "float32"]
@@ -124,7 +124,7 @@ def _module(found: Found) -> nn.Module:
 
 
 def _encoded(module: nn.Module, storage: Storage) -> bytes:
-    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    state = copied(module)
     content: bytes = optional("safetensors.torch", "cli").save(
         pack(state) if storage == "int8" else state
     )

@@ -52,17 +52,18 @@ def put_weights(module: nn.Module, path: str | Path) -> None:
 
 
 def save_weights(module: nn.Module) -> bytes:
-    """The state dict in the safetensors format, with what `normalisation` reads.
+    """The state dict in the safetensors format, with what `normalisation` reads."""
+    told = {_NORMALISATION: json.dumps(_inside(module))}
+    content: bytes = optional("safetensors.torch", "cli").save(copied(module), told)
+    return content
 
-    Tensors that share memory are written apart.
-    """
-    state = {
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    """A state dict that can be written: on the CPU, contiguous, nothing sharing memory."""
+    return {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in module.state_dict().items()
     }
-    told = {_NORMALISATION: json.dumps(_inside(module))}
-    content: bytes = optional("safetensors.torch", "cli").save(state, told)
-    return content
 
 
 def normalisation(path: str | Path) -> dict[str, Any] | None:
