@@ -263,7 +263,7 @@ def test_bad_settings_of_scaat(options: dict, message: str, model: nn.Module) ->
         (train.InputGradientAlignment(mean=math.nan), "mean=nan, std=1.0: expected finite"),
         (
             train.InputGradientAlignment(mean=(0.1, 0.2, 0.3)),
-            r"mean=\(0.1, 0.2, 0.3\) does not fit inputs \(4, 2, 4, 4\)",
+            r"mean has shape \(3,\), which does not fit inputs \(4, 2, 4, 4\)",
         ),
         (train.JacobianRegularization(projections=0), "projections=0"),
         (train.RightForRightReasons(annotation="mask"), "'mask' is not in extra"),
@@ -285,11 +285,13 @@ def test_finite_terms_may_have_a_total_that_is_not(model: nn.Module) -> None:
 
 def test_mean_and_deviation_go_along_the_channels() -> None:
     """Dimension 1 of images and records, the last of embeddings."""
-    from surefoot.train._alignment import _channels  # noqa: PLC0415
+    from surefoot.models._classifier import along_channels  # noqa: PLC0415
 
-    objective = train.InputGradientAlignment(mean=(0.1, 0.2))
-    for shape, aligned in (((3, 2, 4, 4), (2, 1, 1)), ((3, 2), (2,)), ((3, 5, 2), (2,))):
-        assert _channels(objective, "mean", torch.zeros(shape)).shape == aligned
+    mean = torch.tensor([0.1, 0.2])
+    for shape, dimension in (((3, 2, 4, 4), 1), ((3, 2), 1), ((3, 5, 2), 2)):
+        aligned = along_channels(mean, torch.zeros(shape), "mean").expand(shape)
+        for channel in (0, 1):
+            assert (aligned.select(dimension, channel) == mean[channel]).all()
 
 
 def test_a_smooth_model_is_told_what_to_do(model: nn.Module) -> None:

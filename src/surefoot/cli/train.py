@@ -20,7 +20,8 @@ from surefoot.train.loop import _checkpoint
 
 HELP = "train a model with an objective"
 CONFIG = "config.yaml"
-# A run resumes with the same ones only; `fit` sees to objective, loop, pixels and normalisation.
+# A run resumes with the same ones only, so that the figures in its log are of the same data, too;
+# `fit` sees to objective, loop, pixels and normalisation.
 _BINDING = (
     "data",
     "data_options",

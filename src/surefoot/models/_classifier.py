@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -137,9 +138,9 @@ class Classifier(nn.Module):
 
     def _normalised(self, inputs: Tensor) -> Tensor:
         if self.mean is not None:
-            inputs = inputs - _aligned(self.mean, inputs, "mean")
+            inputs = inputs - along_channels(self.mean, inputs, "mean")
         if self.std is not None:
-            inputs = inputs / _aligned(self.std, inputs, "std")
+            inputs = inputs / along_channels(self.std, inputs, "std")
         return inputs
 
     def _pick(self, result: object) -> object:
@@ -153,6 +154,13 @@ class Classifier(nn.Module):
             raise SurefootError(
                 f"output={self.output!r} is not in what the module returned: {_contents(result)}"
             ) from None
+
+
+def inside(module: nn.Module) -> dict[str, Any]:
+    """`mean` and `std` inside a classifier as plain numbers; None where there is none."""
+    values = {name: getattr(module, name, None) for name in ("mean", "std")}
+    wraps = isinstance(module, Classifier)
+    return {n: v.tolist() if wraps and v is not None else None for n, v in values.items()}
 
 
 def _found_by_itself(result: object) -> object:
@@ -188,15 +196,14 @@ def _channels(value: Channels, name: str, module: nn.Module) -> Tensor | None:
     return result
 
 
-def _aligned(value: Tensor, inputs: Tensor, name: str) -> Tensor:
+def along_channels(value: Tensor, inputs: Tensor, name: str) -> Tensor:
     """`value` so that it broadcasts to `inputs`: a vector goes along the channels."""
-    if value.ndim == inputs.ndim and len(value) == 1:
-        value = value[0]
-    if value.ndim == 1 and inputs.ndim > 3:
-        value = value.view(-1, *[1] * (inputs.ndim - 2))
+    fitted = value[0] if value.ndim == inputs.ndim and len(value) == 1 else value
+    if fitted.ndim == 1 and inputs.ndim > 3:
+        fitted = fitted.view(-1, *[1] * (inputs.ndim - 2))
     try:
         # Not only broadcastable: it must not make one channel into three.
-        return value.to(inputs).expand(inputs.shape[1:])
+        return fitted.to(inputs).expand(inputs.shape[1:])
     except RuntimeError:
         raise SurefootError(
             f"{name} has shape {tuple(value.shape)}, which does not fit inputs "

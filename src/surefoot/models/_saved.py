@@ -9,7 +9,7 @@ from torch import nn
 
 from surefoot.errors import SurefootError, optional
 from surefoot.files import make_folder, write_whole
-from surefoot.models._classifier import Classifier
+from surefoot.models._classifier import Classifier, inside
 from surefoot.models._compact import pack
 from surefoot.models._networks import build
 from surefoot.models._weights import copied, load_weights
@@ -55,14 +55,12 @@ def save(
     """
     if storage not in get_args(Storage):
         raise SurefootError(f"storage={storage!r}, choose one of {list(get_args(Storage))}")
-    wrapped = isinstance(model, Classifier)
     inner: nn.Module = model.module if isinstance(model, Classifier) else model
     card = {
         "format": FORMAT,
         "network": network,
         "settings": dict(settings or {}),
-        "mean": _numbers(model.mean) if wrapped else None,
-        "std": _numbers(model.std) if wrapped else None,
+        **inside(model),
         "labels": None if labels is None else list(labels),
         "storage": storage,
         **(about or {}),
@@ -129,7 +127,3 @@ def _encoded(module: nn.Module, storage: Storage) -> bytes:
         pack(state) if storage == "int8" else state
     )
     return content
-
-
-def _numbers(value: Any) -> Any:
-    return None if value is None else value.tolist()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.errors import SurefootError, SurefootWarning, optional
-from surefoot.models._classifier import Classifier
+from surefoot.models._classifier import Classifier, inside
 from surefoot.models._compact import unpack
 
 _NORMALISATION = "surefoot_normalisation"
@@ -53,7 +53,7 @@ def put_weights(module: nn.Module, path: str | Path) -> None:
 
 def save_weights(module: nn.Module) -> bytes:
     """The state dict in the safetensors format, with what `normalisation` reads."""
-    told = {_NORMALISATION: json.dumps(_inside(module))}
+    told = {_NORMALISATION: json.dumps(inside(module))}
     content: bytes = optional("safetensors.torch", "cli").save(copied(module), told)
     return content
 
@@ -77,21 +77,15 @@ def normalisation(path: str | Path) -> dict[str, Any] | None:
 
 def check_normalisation(module: nn.Module, path: str | Path) -> None:
     """Warn where the module has another normalisation than the file tells."""
-    told, inside = normalisation(path), _inside(module)
-    if told is not None and _numbers(told) != _numbers(inside):
+    told, own = normalisation(path), inside(module)
+    if told is not None and _numbers(told) != _numbers(own):
         warnings.warn(
             f"the weights in {path} were trained behind mean={told['mean']}, std={told['std']}, "
-            f"and {type(module).__name__} has mean={inside['mean']}, std={inside['std']}: what it "
+            f"and {type(module).__name__} has mean={own['mean']}, std={own['std']}: what it "
             "predicts may be wrong; give the same mean and std",
             SurefootWarning,
             stacklevel=3,
         )
-
-
-def _inside(module: nn.Module) -> dict[str, Any]:
-    values = {name: getattr(module, name, None) for name in ("mean", "std")}
-    wraps = isinstance(module, Classifier)
-    return {n: v.tolist() if wraps and v is not None else None for n, v in values.items()}
 
 
 def _numbers(told: Mapping[str, Any]) -> list[list[float] | None]:

@@ -11,6 +11,7 @@ from surefoot.attack import smooth
 from surefoot.errors import SurefootError
 from surefoot.metric._inputs import Count, count
 from surefoot.metric._ranks import top
+from surefoot.models._classifier import along_channels
 from surefoot.train import _paths
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch
@@ -90,8 +91,8 @@ class InputGradientAlignment(Adversarial):
         model = self._surrogate(batch.model)
         request = replace(batch.request(points, create_graph=True), model=model)
         _, (g_y, g_c) = gradients.logits_and_gradients(request, _paths.logit, _paths.other_logit)
-        mean, std = (_channels(self, name, points) for name in ("mean", "std"))
-        x = (points - mean) / std
+        mean = along_channels(torch.as_tensor(self.mean), points, "mean")
+        x = (points - mean) / along_channels(torch.as_tensor(self.std), points, "std")
         return _distance(x * seen, g_y * seen), _distance(x * seen, g_c * seen)
 
     def _surrogate(self, model: nn.Module) -> nn.Module:
@@ -109,21 +110,6 @@ class InputGradientAlignment(Adversarial):
         attack = self.steps * Passes(second_inputs=2, forward=-1)
         outer = Passes(second_parameters=4, forward=-2, parameters=1)
         return Passes(input_gradient=1) + attack + outer
-
-
-def _channels(objective: InputGradientAlignment, name: str, like: Tensor) -> Tensor:
-    """The setting of that name so that it broadcasts to `like`, along the channels."""
-    value = torch.as_tensor(getattr(objective, name)).to(like)
-    if value.ndim == 0:
-        return value
-    # As in models.Classifier: the channels of (N, T, D) are last.
-    channels = like.shape[-1 if like.ndim == 3 else 1]
-    if value.shape not in ((1,), (channels,)):
-        raise SurefootError(
-            f"{name}={getattr(objective, name)!r} does not fit inputs {tuple(like.shape)}; give "
-            f"one number, or {channels}, one for each channel"
-        )
-    return value.view(-1, *[1] * (like.ndim - 2)) if like.ndim > 3 else value
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

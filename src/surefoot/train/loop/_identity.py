@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 from surefoot.data import Pictures, Samples
 from surefoot.explain._recipe import digest, show
-from surefoot.models import Classifier
+from surefoot.models._classifier import inside
 from surefoot.train.loop._batches import fetch, spread
 
 _SAMPLES = 16
@@ -60,10 +60,9 @@ def _shown(augment: object) -> str:
 def _normalisation(model: nn.Module) -> str | None:
     """Mean and standard deviation inside the model, which are no weights."""
     found = [
-        f"{name} {value.tolist()}"
+        f"{name} {value}"
         for module in model.modules()
-        if isinstance(module, Classifier)
-        for name, value in (("mean", module.mean), ("std", module.std))
+        for name, value in inside(module).items()
         if value is not None
     ]
     return ", ".join(found) or None
