@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from surefoot import SurefootError, gradients
+from surefoot import SurefootError, gradients, models
 from surefoot.explain import (
     ExpectedGradients,
     Gradient,
@@ -260,7 +260,7 @@ class MaskedMean(nn.Module):
         IntegratedGradients(steps=5),
         SmoothGrad(samples=5),
         SmoothGrad(IntegratedGradients(steps=3), samples=2),
-        ExpectedGradients(torch.rand(3, 6, 3, dtype=torch.float64), samples=5),
+        ExpectedGradients(torch.linspace(0, 1, 54, dtype=torch.float64).view(3, 6, 3), samples=5),
     ],
     ids=repr,
 )
@@ -315,3 +315,30 @@ def test_no_warnings_and_low_precision():
     assert low.dtype == torch.bfloat16
     reference = IntegratedGradients(steps=8)(make_net(), make_inputs(), 1)
     assert torch.allclose(low.double(), reference, atol=0.05 * float(reference.abs().max()))
+
+
+class Viewing(nn.Module):
+    """Draws, keeps statistics, and then cannot take channels that are last."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
+        self.last = nn.Linear(4 * 4 * 4, 3)
+
+    def forward(self, inputs):
+        return self.last(self.first(inputs).view(len(inputs), -1))
+
+
+def test_a_layout_that_a_model_cannot_take_leaves_no_trace():
+    """Statistics are updated once, random numbers drawn once, and no wrapper tries again."""
+    model, x, runs = Viewing().train(), torch.rand(5, 2, 6, 6), []
+    model.first.register_forward_hook(lambda *_: runs.append(None))
+    logits = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        logits.append(gradients.forward(model, x, {}))
+    assert model.first[1].num_batches_tracked == 2
+    torch.testing.assert_close(*logits)
+    assert len(runs) == 3
+    gradients.forward(models.Classifier(model), x, {})
+    assert len(runs) == 4

@@ -679,3 +679,65 @@ def test_the_log_cannot_be_written(tmp_path, monkeypatch):
         logs.write(1, {"clean": 1.0})
     with pytest.raises(SurefootError, match="No space left"):
         files.write_whole(tmp_path / "x", b"")
+
+
+def test_annotations_of_the_data_do_not_reach_the_model():
+    """Neither in steps, nor in the first look at the model, nor in the validation."""
+
+    class Annotated(TensorDataset):
+        def __getitem__(self, index):
+            x, y = super().__getitem__(index)
+            return x, y, {"mask": torch.ones(6, 6)}
+
+    pixels = images()
+    data = Annotated(pixels.inputs, pixels.labels)
+    objective = train.RightForRightReasons(annotation="mask")
+    validation = Validation(attacked=2, audited=2, audit=None)
+    found = fit(network(), objective, data, Loop(2, batch=8), held_out=data, validation=validation)
+    assert {"clean", "reasons"} == set(found.terms)
+    assert 0 <= found.figures["adversarial_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_validation_of_weights_of_another_precision(dtype):
+    plain = Validation(audit=None)(network().eval(), images())
+    found = Validation(attacked=4, audited=2, audit=attack.TopK(attack.Linf(0.1, steps=1), k=3))(
+        network().to(dtype), images()
+    )
+    assert found["accuracy"] == pytest.approx(plain["accuracy"], abs=0.05)
+    assert not math.isnan(found["topk_intersection"])
+
+
+def test_a_figure_that_is_not_defined_is_not_the_best(tmp_path):
+    figures = ({"kendall": math.nan}, {"kendall": 0.4}, {"kendall": 0.5})
+    made = [
+        _checkpoint.Checkpoint(tmp_path / str(step), step, {}, one, {})
+        for step, one in enumerate(figures, 1)
+    ]
+    assert _checkpoint.best(made, "kendall").step == 3
+    assert _checkpoint.best(made[:1], "kendall") is None
+
+
+def test_epochs_of_less_than_a_step():
+    with pytest.raises(SurefootError, match=r"epochs=0.1 of 40 samples .* are less than a step"):
+        fit(network(), train.Natural(), images(), Loop(epochs=0.1, batch=20))
+    assert Loop(epochs=0, batch=20).length(40) == 0
+
+
+def test_validation_every_so_many_epochs(tmp_path):
+    options = {"held_out": images(8), "validation": Validation(audit=None, adversary=None)}
+    fit(
+        *(network(), train.Natural(), images(), Loop(epochs=5, batch=20)),
+        **options,
+        validate_epochs=2,
+        out=tmp_path,
+    )
+    rows = _logs.read(tmp_path / "metrics.csv")
+    assert [step for step, name, _ in rows if name == "accuracy"] == [4, 8, 10]
+    for epochs, every, says in ((2, 3, "expected one of them"), (0, None, "at least 1")):
+        with pytest.raises(SurefootError, match=says):
+            fit(
+                *(network(), train.Natural(), images(), Loop(2, batch=8)),
+                validate_epochs=epochs,
+                validate_every=every,
+            )

@@ -497,3 +497,30 @@ def test_r2et_moves_by_more_than_rounding_in_single_precision(model: nn.Module) 
 def test_registry_reads_nested_objectives() -> None:
     objective = train.get("IGR", robust=train.get("TRADES", epsilon=0.1))
     assert repr(objective) == "IGR(TRADES(epsilon=0.1), score='logit')"
+
+
+def test_curvature_of_a_confident_network_has_a_gradient() -> None:
+    """Probabilities that underflow to 0 have a square root of infinite slope."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(32, 8), nn.ReLU(), nn.Linear(8, 3))
+    net[3].weight.data *= 3000
+    x = images().float()
+    labels = net(x).argmax(1)
+    assert (net(x).softmax(1) == 0).any()
+    loss = train.SmoothedCurvature()(net, x, labels)
+    gradients = torch.autograd.grad(loss.total, list(net.parameters()))
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize(
+    ("objective", "says"),
+    [
+        (train.PGD(0.1, steps=2.5), "steps=2.5, expected a whole number, at least 0"),
+        (train.IGSumNorm(0.1, points=2.5), "points=2.5, expected a whole number"),
+        (train.JacobianRegularization(projections=1.5), "projections=1.5, expected a whole"),
+    ],
+)
+def test_counts_are_whole_numbers(model: nn.Module, objective: train.Objective, says: str) -> None:
+    with pytest.raises(SurefootError, match=says):
+        objective(model, images(), LABELS)

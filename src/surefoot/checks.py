@@ -1,5 +1,6 @@
 """Validation at the door: every message says what came, what was expected and what to do."""
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -147,3 +148,21 @@ def check_finite(attributions: Tensor) -> Tensor:
             "a division by zero, sqrt(0) or log(0) in the model, or use float32 instead of half"
         )
     return attributions
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raise unless `value` is a whole number, at least `least`; True and 2.0 are none."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None:
+        raise SurefootError(f"{name}={value!r}, expected a whole number, at least {least}")
+    if number < least:
+        raise SurefootError(f"{name}={value}, expected at least {least}")
+
+
+def check_number(name: str, value: object) -> None:
+    """Raise unless `value` is a number; True is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SurefootError(f"{name}={value!r}, expected a number")

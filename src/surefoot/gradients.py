@@ -24,6 +24,7 @@ _NO_GRADIENT = (
 )
 
 _CHANNELS_FIRST: "WeakSet[nn.Module]" = WeakSet()
+_CHANNELS_LAST: "WeakSet[nn.Module]" = WeakSet()
 
 Score = Literal["logit", "probability", "log_probability", "loss", "margin"]
 
@@ -127,16 +128,49 @@ def run(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object
 
     On a CPU, images are laid out channels last, which convolutions like better (about 15 % on
     EfficientNet-Lite0); a model that cannot take that, because it calls `.view` on a feature map,
-    is remembered and gets the ordinary layout.
+    is remembered by its first layer, whatever wraps it, and gets the ordinary layout. What the
+    pass that failed did to buffers and random numbers is undone.
     """
-    if inputs.ndim == 4 and inputs.device.type == "cpu" and model not in _CHANNELS_FIRST:
+    if inputs.ndim != 4 or inputs.device.type != "cpu":
+        return model(inputs.clone(), **extra)
+    layer = _first_layer(model)
+    if layer not in _CHANNELS_FIRST:
+        undo = None if layer in _CHANNELS_LAST else _undo(model)
         try:
-            return model(inputs.clone(memory_format=torch.channels_last), **extra)
+            result: object = model(inputs.clone(memory_format=torch.channels_last), **extra)
         except RuntimeError as error:
             if "view size is not compatible" not in str(error):
                 raise
-            _CHANNELS_FIRST.add(model)
+            _CHANNELS_FIRST.add(layer)
+            if undo is not None:
+                undo()
+        else:
+            _CHANNELS_LAST.add(layer)
+            return result
     return model(inputs.clone(), **extra)
+
+
+def _first_layer(model: nn.Module) -> nn.Module:
+    """The first submodule with weights of its own, which is the same in every wrapper."""
+    for layer in model.modules():
+        if next(layer.parameters(recurse=False), None) is not None:
+            return layer
+    return model
+
+
+def _undo(model: nn.Module) -> Callable[[], None]:
+    """What puts the model's buffers and torch's random numbers back to where they are now."""
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    state = torch.get_rng_state()
+
+    def restore() -> None:
+        torch.set_rng_state(state)
+        with torch.no_grad():
+            for buffer, before in buffers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
+
+    return restore
 
 
 def all_scores(logits: Tensor, score: Score) -> Tensor:

@@ -51,10 +51,8 @@ class Budget(Recipe):
         for name, value in numbers.items():
             if not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise SurefootError(f"{name}={value!r}, expected a finite number >= 0")
-        if self.steps < 0 or self.restarts < 1:
-            raise SurefootError(
-                f"steps={self.steps}, restarts={self.restarts}: expected steps >= 0, restarts >= 1"
-            )
+        checks.check_whole("steps", self.steps, 0)
+        checks.check_whole("restarts", self.restarts, 1)
 
     @property
     def radius(self) -> float:

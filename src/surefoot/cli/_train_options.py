@@ -112,10 +112,10 @@ def _add_data(options: ArgumentParser) -> None:
     )
     options.add_argument(
         "--hold-out",
-        type=int,
-        default=1000,
+        type=int | None,
         metavar="N",
-        help="training samples that are kept for validation, the same for all seeds",
+        help="training samples that are kept for validation, the same for all seeds (default: "
+        "1000, or none with --validate-on)",
     )
     options.add_argument(
         "--validate-on",
@@ -208,6 +208,9 @@ def _add_watching(options: ArgumentParser) -> None:
             metavar="STEPS",
             help="(default: a pass over the data)",
         )
+    options.add_argument(
+        "--validate-epochs", type=int | None, metavar="N", help="instead of --validate-every"
+    )
     options.add_argument("--log-every", type=int, default=10, metavar="STEPS", help="lines of logs")
     options.add_argument(
         "--logs",

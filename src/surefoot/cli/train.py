@@ -14,6 +14,7 @@ from surefoot import attack, data, explain, models, train
 from surefoot.cli import _train_export, _train_options
 from surefoot.errors import SurefootError, optional
 from surefoot.files import make_folder, write_whole
+from surefoot.models._classifier import inside
 from surefoot.models._networks import NETWORKS, maker
 from surefoot.recipes import Reader
 from surefoot.train.loop import _checkpoint
@@ -22,6 +23,7 @@ HELP = "train a model with an objective"
 CONFIG = "config.yaml"
 # A run resumes with the same ones only, so that the figures in its log are of the same data, too;
 # `fit` sees to objective, loop, pixels and normalisation.
+_HELD_OUT = 1000
 _BINDING = (
     "data",
     "data_options",
@@ -63,6 +65,7 @@ def run(settings: Any) -> None:
         held_out=held_out,
         validation=validation,
         validate_every=settings.validate_every,
+        validate_epochs=settings.validate_epochs,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
         best_by=None if settings.validate_on == "test" else settings.best_by,
@@ -147,6 +150,8 @@ def _fabric(settings: Any) -> Any:
 def _data(settings: Any) -> tuple[Any, Any]:
     """The training samples, and those that figures are taken of (None if there are none)."""
     whole = _split(settings, "train")
+    if settings.hold_out is None:
+        settings.hold_out = _HELD_OUT if settings.validate_on == "held-out" else 0
     left = len(whole) - settings.hold_out
     if not 0 <= settings.hold_out < len(whole) or not 1 <= (settings.samples or left) <= left:
         raise SurefootError(
@@ -213,10 +218,25 @@ def _model(settings: Any, training: Any) -> nn.Module:
             model = models.load(name)
     embedding = NETWORKS[name].embedding if name in NETWORKS else None
     if any(given is not None for given in (settings.mean, settings.std, embedding)):
-        model = models.Classifier(model, settings.mean, settings.std, embedding=embedding)
-    if settings.weights is not None:
+        model = _classifier(model, settings.mean, settings.std, embedding)
+    if settings.weights is not None and not _goes_on_without(settings):
         models.load_weights(model, settings.weights)
     return model
+
+
+def _goes_on_without(settings: Any) -> bool:
+    """Whether the weights that a resumed run began with are gone, and needed no more."""
+    there = _checkpoint.last(_checkpoint.found(Path(settings.out) / "checkpoints"))
+    return settings.resume and there is not None and not Path(settings.weights).exists()
+
+
+def _classifier(model: nn.Module, mean: Any, std: Any, embedding: str | None) -> nn.Module:
+    """With that normalisation, in the place of one that the model has already."""
+    if not isinstance(model, models.Classifier):
+        return models.Classifier(model, mean, std, embedding=embedding)
+    own = inside(model)
+    mean, std = own["mean"] if mean is None else mean, own["std"] if std is None else std
+    return models.Classifier(model.module, mean, std, model.output, model.embedding)
 
 
 def _config(settings: Any) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.attack._recipe import Recipe
+from surefoot.checks import check_whole
 from surefoot.errors import SurefootError
 from surefoot.train._batch import Batch, State
 from surefoot.train._passes import Passes
@@ -113,13 +114,19 @@ class Objective(Recipe, ABC):
     def passes(self) -> Passes:
         """What one step costs, counted in passes of the batch through the model."""
 
+    def own_extra(self) -> frozenset[str]:
+        """Names of the entries of `extra` that are this objective's and do not reach the model."""
+        return frozenset()
+
     def check(self) -> None:
-        """Raise where a setting is none of its choices, or a weight is no number >= 0."""
+        """Raise where a setting is none of its choices, no whole number, or a weight below 0."""
         for name, choices in _choices(type(self)).items():
             if getattr(self, name) not in choices:
                 raise SurefootError(
                     f"{name}={getattr(self, name)!r}, choose one of {list(choices)}"
                 )
+        for name in _whole(type(self)):
+            check_whole(name, getattr(self, name), 0)
         for name, value in self.settings().items():
             if "weight" in name and not (value is None or is_weight(value)):
                 raise SurefootError(f"{name}={value!r}, expected a finite number >= 0")
@@ -152,6 +159,11 @@ class Objective(Recipe, ABC):
 def _choices(kind: type[Objective]) -> dict[str, tuple[object, ...]]:
     hints = get_type_hints(kind).items()
     return {name: get_args(hint) for name, hint in hints if get_origin(hint) is Literal}
+
+
+@cache
+def _whole(kind: type[Objective]) -> tuple[str, ...]:
+    return tuple(name for name, hint in get_type_hints(kind).items() if hint is int)
 
 
 def is_weight(value: object) -> bool:

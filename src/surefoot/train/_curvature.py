@@ -37,7 +37,7 @@ class SmoothedCurvature(Objective):
         request = batch.request(batch.inputs, create_graph=True)
         logits, jacobian = gradients.logits_and_jacobian(request)
         clean = cross_entropy(logits, batch.labels)
-        curvature = largest(jacobian, logits.softmax(1)).mean()
+        curvature = largest(jacobian, logits).mean()
         return Parts(
             {"clean": (1 - self.alpha, clean), "curvature": (self.alpha * self.scale, curvature)}
         )
@@ -55,10 +55,11 @@ class SmoothedCurvature(Objective):
             )
 
 
-def largest(jacobian: list[Tensor], p: Tensor) -> Tensor:
-    """lambda_max of W (diag(p) - p p^T) W^T, (N,), from K gradients (N, ...) and p (N, K)."""
+def largest(jacobian: list[Tensor], logits: Tensor) -> Tensor:
+    """lambda_max of W (diag(p) - p p^T) W^T, (N,), from K gradients (N, ...) and logits (N, K)."""
     W = torch.stack([rows(reduce(column, "mean")) for column in jacobian], 2)
-    root = p.sqrt()[:, None]
+    # Not the root of p, whose slope is infinite where p underflows to 0.
+    root = (logits.log_softmax(1) / 2).exp()[:, None]
     scaled = W * root
     # W B = W diag(sqrt p) - (W p) sqrt(p)^T
     WB = scaled - (scaled * root).sum(2, keepdim=True) * root

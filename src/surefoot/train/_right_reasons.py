@@ -73,6 +73,10 @@ class RightForRightReasons(Objective):
             f"{tuple(x.shape)}; give it their shape, or one value a place without the channels"
         )
 
+    def own_extra(self) -> frozenset[str]:
+        """The annotation."""
+        return frozenset() if self.annotation is None else frozenset({self.annotation})
+
     def check(self) -> None:
         super().check()
         check_places(self.k)

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, distributed, nn
 
 from surefoot.errors import MissingExtraError, SurefootError, optional
 from surefoot.train.loop._batches import check_data
-from surefoot.train.loop._validation import Validation, mean
+from surefoot.train.loop._validation import Validation, mean, together
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, LightningModule, Trainer
@@ -62,6 +62,14 @@ class AttributionCallback(Callback):
             return
         model = pl_module if self.model is None else self.model(pl_module)
         share = trainer.global_rank, trainer.world_size
-        figures = mean(self.validation.scores(model, self.data, *share))
+        scores = self.validation.scores(model, self.data, *share)
+        figures = mean(scores if trainer.world_size == 1 else _of_all(scores))
         named = {f"{self.prefix}{name}": value for name, value in figures.items()}
         pl_module.log_dict(named, sync_dist=trainer.world_size > 1)
+
+
+def _of_all(scores: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The scores of all processes, whose shares differ: a mean of their means would be wrong."""
+    parts: list[dict[str, Tensor]] = [{}] * distributed.get_world_size()
+    distributed.all_gather_object(parts, scores)
+    return together(parts)

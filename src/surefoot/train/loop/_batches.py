@@ -1,6 +1,6 @@
 """The batches of a run, each a function of the seed and the step alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -88,6 +88,29 @@ def fetch(data: Any, numbers: Tensor) -> Minibatch:
         )
     inputs, labels, *rest = parts
     return Minibatch(inputs, torch.as_tensor(labels), rest[0] if rest else {})
+
+
+class Without(Dataset[Any]):
+    """Samples without some entries of their `extra`, those that are none of the model's."""
+
+    def __init__(self, data: Any, names: Collection[str]) -> None:
+        self.data, self.names = data, names
+        if hasattr(data, "classes"):
+            self.classes = data.classes
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Any:
+        sample = self.data[index]
+        if not isinstance(sample, tuple | list) or len(sample) != 3:
+            return sample
+        return (*sample[:2], dropped(sample[2], self.names))
+
+
+def dropped(extra: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The entries of other names."""
+    return {name: value for name, value in extra.items() if name not in names}
 
 
 def loader(batches: Batches, first: int, last: int, workers: int) -> DataLoader[Minibatch]:

@@ -10,6 +10,7 @@ checkpoints/step-00000250/
 
 import io
 import json
+import math
 import platform
 import shutil
 from collections.abc import Mapping
@@ -152,7 +153,8 @@ def best(checkpoints: list[Checkpoint], figure: str | None) -> Checkpoint | None
     """The good one with the highest figure, the earliest of equals; none without a figure."""
     if figure is None:
         return None
-    scored = [one for one in checkpoints if figure in one.figures and one.good]
+    known = [one for one in checkpoints if figure in one.figures and one.good]
+    scored = [one for one in known if not math.isnan(one.figures[figure])]
     return max(scored, key=lambda one: one.figures[figure], default=None)
 
 

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from surefoot import checks, gradients
+from surefoot.checks import check_whole
 from surefoot.errors import SurefootError, optional
 from surefoot.train._base import Objective
 from surefoot.train._mode import eval_mode
 from surefoot.train._tokens import embedded
-from surefoot.train.loop._batches import check_data, fetch, spread
+from surefoot.train.loop._batches import Without, check_data, dropped, fetch, spread
 from surefoot.train.loop._identity import identity
 from surefoot.train.loop._logs import Log, Progress
 from surefoot.train.loop._plan import Loop
-from surefoot.train.loop._ranges import check_whole
 from surefoot.train.loop._run import Run
 from surefoot.train.loop._seeds import Stream, number
 from surefoot.train.loop._session import Session, Watch
@@ -38,6 +38,7 @@ def fit(
     held_out: Any = None,
     validation: Validation | None = None,
     validate_every: int | None = None,
+    validate_epochs: int | None = None,
     checkpoint_every: int | None = None,
     log_every: int = 10,
     best_by: str | None = "accuracy",
@@ -69,8 +70,9 @@ def fit(
         loop: steps, batch, optimizer, seed: all that the weights depend on.
         held_out: another data set, to validate on.
         validation: what is measured on it; None takes `Validation()`.
-        validate_every: steps between validations; None is once a pass over the data. The last
-            step is always validated.
+        validate_every: steps between validations. The last step is always validated.
+        validate_epochs: passes over the data between validations, instead; None for both is
+            every pass.
         checkpoint_every: steps between checkpoints; None is once a pass over the data. There is
             one at every validation and at the end, too. The last and the best are kept, and
             the one before the last until a step from the last has given a finite loss.
@@ -105,12 +107,16 @@ def fit(
     if held_out is not None:
         check_data(held_out, "the held-out data")
         _check_same_classes(data, held_out)
+        if objective.own_extra():
+            held_out = Without(held_out, objective.own_extra())
     loop.check(len(data), fabric.world_size)
     check_whole("workers", workers, 0)
     if resume and out is None:
         raise SurefootError("resume=True without out=; pass the folder of the run to go on with")
     steps = loop.length(len(data))
     once = max(1, len(data) // loop.batch * loop.replays)
+    if validate_epochs is not None:
+        validate_every = once * _only(validate_epochs, validate_every)
     watch = Watch(
         held_out=held_out,
         validation=Validation() if validation is None else validation,
@@ -129,6 +135,16 @@ def fit(
         _check_classes(run, data)
         bound = identity(data, model, binding)
         return Session(run, watch, data, bound).train(resume, progress, workers)
+
+
+def _only(validate_epochs: int, validate_every: int | None) -> int:
+    if validate_every is not None:
+        raise SurefootError(
+            f"validate_every={validate_every}, validate_epochs={validate_epochs}: expected one of "
+            "them (in a configuration null for the other)"
+        )
+    check_whole("validate_epochs", validate_epochs, 1)
+    return validate_epochs
 
 
 def _fabric(model: nn.Module) -> "Fabric":
@@ -177,9 +193,10 @@ def _check_classes(run: Run, data: Any) -> None:
     with eval_mode(run.seen):
         inputs = embedded(run.seen, first.inputs).detach()
     checks.check_inputs(inputs)
+    extra = dropped(first.extra, run.objective.own_extra())
     try:
         with eval_mode(run.seen), torch.random.fork_rng(devices=[]):
-            logits = gradients.predict(run.seen, inputs, first.extra)
+            logits = gradients.predict(run.seen, inputs, extra)
     except (SurefootError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # the model is the user's and may raise anything

@@ -45,7 +45,7 @@ def _digest(data: Any) -> str:
     if isinstance(data, Samples | Pictures):
         inputs, labels = data.augmented(None)[numbers]
         parts = (inputs, torch.as_tensor(labels))
-    elif isinstance(data, TensorDataset):
+    elif type(data) is TensorDataset:
         parts = data[numbers]
     else:
         with torch.random.fork_rng(devices=[]):

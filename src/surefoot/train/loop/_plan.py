@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field
 
 from surefoot.attack._recipe import Recipe
+from surefoot.checks import check_number, check_whole
 from surefoot.errors import SurefootError
 from surefoot.train.loop._optimizers import MakeOptimizer, MakeSchedule
-from surefoot.train.loop._ranges import check_number, check_whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,7 +56,7 @@ class Loop(Recipe):
         if (self.steps is None) == (self.epochs is None):
             raise SurefootError(
                 f"steps={self.steps}, epochs={self.epochs}: expected one of them, "
-                "such as steps=250 or epochs=5"
+                "such as steps=250 or epochs=5, and None for the other (in a configuration null)"
             )
         self._check_ranges()
         if samples < self.batch:
@@ -89,9 +89,18 @@ class Loop(Recipe):
     def length(self, samples: int) -> int:
         """How many optimiser steps the run has, on so many samples.
 
+        Raises:
+            SurefootError: epochs that come to less than a step.
+
         >>> Loop(epochs=2, batch=50, replays=3).length(120)
         12
         """
         if self.steps is not None:
             return self.steps
-        return round((self.epochs or 0) * (samples // self.batch)) * self.replays
+        batches = (self.epochs or 0) * (samples // self.batch)
+        if batches > 0 and not round(batches):
+            raise SurefootError(
+                f"epochs={self.epochs} of {samples} samples in batches of {self.batch} are less "
+                "than a step; give steps, or more epochs"
+            )
+        return round(batches) * self.replays

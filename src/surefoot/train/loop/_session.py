@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from surefoot.checks import check_whole
 from surefoot.errors import SurefootError, SurefootWarning, suggest
 from surefoot.explain._recipe import show
 from surefoot.files import make_folder, write_whole
@@ -19,10 +20,9 @@ from surefoot.train._base import NonFiniteLossError
 from surefoot.train.loop import _checkpoint
 from surefoot.train.loop._batches import Batches, loader
 from surefoot.train.loop._logs import Bar, Log, Logs, Progress
-from surefoot.train.loop._ranges import check_whole
 from surefoot.train.loop._run import Run, agree
 from surefoot.train.loop._trained import Trained
-from surefoot.train.loop._validation import Validation, mean
+from surefoot.train.loop._validation import Validation, mean, together
 from surefoot.train.loop._wrapped import for_scoring, precision_name, scalars
 
 
@@ -187,8 +187,7 @@ class Session:
         if processes == 1:
             return mean(scores)
         parts = [fabric.broadcast(scores, src=source) for source in range(processes)]
-        names = {name: None for part in parts for name in part}
-        return mean({n: torch.cat([part[n] for part in parts if n in part]) for n in names})
+        return mean(together(parts))
 
     def _scores(self, rank: int, processes: int) -> dict[str, torch.Tensor]:
         """This process's share of the validation; no draws of it are the training's."""

@@ -1,7 +1,7 @@
 """What is measured while a model is trained: accuracy, attacked or not, and a small audit."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -12,11 +12,11 @@ from surefoot import attack, checks, gradients
 from surefoot.attack import AttributionAttack, Linf, RandomSign
 from surefoot.attack._budget import Budget
 from surefoot.attack._recipe import Recipe
+from surefoot.checks import check_whole
 from surefoot.explain import Explainer, IntegratedGradients
 from surefoot.train._mode import eval_mode
-from surefoot.train._tokens import embedded
+from surefoot.train._tokens import Wrapper, embedded
 from surefoot.train.loop._batches import Minibatch, fetch, spread
-from surefoot.train.loop._ranges import check_whole
 
 Adversary = attack.PGD | attack.FGSM
 Attack = TypeVar("Attack", attack.PGD | attack.FGSM, AttributionAttack)
@@ -95,6 +95,7 @@ class Validation(Recipe):
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         found: dict[str, list[Tensor]] = {}
         fitted = self if _floats(data) else self._for_embeddings()
+        model = _in_single(model)
         plan = [
             (fitted._accuracy, self.samples),
             (fitted._adversarial, self.attacked if self.adversary else 0),
@@ -137,6 +138,33 @@ class Validation(Recipe):
             for name in _AUDIT:
                 found[prefix + name] = result.scores[name]
         return found
+
+
+class Single(Wrapper):
+    """A model of other weights than float32 (double, bfloat16) for inputs in float32."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype, self.training = model, dtype, model.training
+
+    def forward(self, inputs: Tensor, **extra: Tensor) -> Tensor:
+        """Logits (N, K) in the dtype of the inputs."""
+        fitting = {n: v.to(self.dtype) if v.is_floating_point() else v for n, v in extra.items()}
+        logits = self.model(inputs.to(self.dtype), **fitting)
+        return checks.check_logits(logits, len(inputs)).to(inputs.dtype)
+
+
+def _in_single(model: nn.Module) -> nn.Module:
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if isinstance(model, Wrapper) or not kinds or torch.float32 in kinds:
+        return model
+    return Single(model, kinds.pop())
+
+
+def together(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The scores of several shares as one; a share may be empty."""
+    names = {name: None for part in parts for name in part}
+    return {name: torch.cat([part[name] for part in parts if name in part]) for name in names}
 
 
 def mean(scores: Mapping[str, Tensor]) -> dict[str, float]:
