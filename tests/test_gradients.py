@@ -237,6 +237,15 @@ def test_overwriting_what_the_gradient_needs_is_explained():
         Gradient()(Overwrites().eval(), torch.rand(2, 4), 1)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # of dynamo itself
+def test_a_compiled_model_is_told_that_it_has_no_second_derivative():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    compiled, x = torch.compile(net, backend="aot_eager"), torch.rand(2, 4)
+    torch.testing.assert_close(Gradient()(compiled, x, 1), Gradient()(net, x, 1))
+    with pytest.raises(SurefootError, match=r"torch.compile.*_orig_mod"):
+        Gradient()(compiled, x.requires_grad_(), 1).sum().backward()
+
+
 class MaskedMean(nn.Module):
     """Mean over the unmasked tokens, scaled; both come as extra inputs."""
 

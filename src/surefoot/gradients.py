@@ -25,6 +25,7 @@ _NO_GRADIENT = (
 
 _CHANNELS_FIRST: "WeakSet[nn.Module]" = WeakSet()
 _CHANNELS_LAST: "WeakSet[nn.Module]" = WeakSet()
+_COMPILED = ("donated buffer", "aot_autograd does not currently support double backward")
 
 Score = Literal["logit", "probability", "log_probability", "loss", "margin"]
 
@@ -337,5 +338,11 @@ def _autograd(create_graph: bool) -> Iterator[None]:
                     "the model overwrites a tensor that its gradient needs (an in-place operation "
                     "such as x += y or ReLU(inplace=True) after one that saves its output); set "
                     f"inplace=False there. PyTorch says: {error}"
+                ) from error
+            if any(words in str(error) for words in _COMPILED):
+                raise SurefootError(
+                    "the model went through torch.compile, which has no second derivative; give "
+                    "the module from before (model._orig_mod), and compile it for what follows. "
+                    f"PyTorch says: {error}"
                 ) from error
             raise
