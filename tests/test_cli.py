@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from surefoot import data, explain
+from surefoot import data, explain, models
 from surefoot.cli import main
 from surefoot.errors import SurefootWarning
 
@@ -96,6 +96,8 @@ def test_a_class_by_index_or_name(here, target, index):
         (["photo.png", "--model", "my_nets:absent"], "has no attribute 'absent'"),
         (["photo.png", "--model", "my_nets:regression"], "does not look like a classifier"),
         (["photo.png", "--size", "17"], "the model fails on inputs (1, 3, 17, 17)"),
+        (["photo.png", "--channels", "1"], "--channels 1 or 3 whether they are grey"),
+        (["photo.png", "--channels", "2"], "my_nets:small is to take inputs of 2 channels"),
         (["photo.png", "--weights", "absent.pt"], "there is no weights file absent.pt"),
         (["photo.png", "--weights", "photo.png"], "not a PyTorch checkpoint"),
         (["photo.png", "--std", "0"], "expected positive numbers"),
@@ -126,6 +128,34 @@ def test_bad_input_is_one_line_and_leaves_nothing(here, fails, arguments, messag
     options = [o for key, value in defaults.items() if key not in arguments for o in (key, value)]
     assert message in fails("explain", *arguments, *options)
     assert {path for path in here.iterdir() if path.name != "__pycache__"} == before
+
+
+@pytest.mark.parametrize("command", ["explain", "attack"])
+def test_a_network_of_grey_images_gets_grey_photographs(here, command):
+    more = {"explain": ("--save-attributions",), "attack": ("--steps", "2", "--save")}[command]
+    options = ("--model", "fashion-mnist/scaat", "--explainer", "Gradient")
+    assert main([command, "photo.png", *options, *more, "a.npz", "-o", "out.png"]) == 0
+    with np.load("a.npz") as file:
+        content = dict(file)
+    if command == "explain":
+        assert content["attributions"].shape == (1, 1, 28, 28)
+    else:
+        colours = data.load_image("photo.png", 28)
+        grey = torch.einsum("chw,c->hw", colours, torch.tensor([0.299, 0.587, 0.114]))
+        np.testing.assert_allclose(content["originals"][0, 0], grey, atol=0.05)
+    with image.open("out.png") as picture:
+        assert picture.width > 400
+
+
+def test_channels_can_be_given(here):
+    model = models.build("resnet20", seed=0, classes=3, channels=1)
+    torch.save(model.state_dict(), "weights.pt")
+    options = ("--model", "resnet20", "--weights", "weights.pt", "--classes", "3")
+    more = ("--channels", "1", "--explainer", "Gradient", "--save-attributions", "a.npz")
+    assert main(["explain", "photo.png", *options, *more]) == 0
+    with np.load("a.npz") as file:
+        assert file["attributions"].shape == (1, 1, 32, 32)
+    assert yaml.safe_load(Path("map.yaml").read_text())["channels"] == 1
 
 
 def test_a_wrong_command(fails):

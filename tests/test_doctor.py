@@ -97,3 +97,7 @@ def test_layers_fit_for_decoys(said):
 def test_a_model_whose_patches_all_meet(said):
     text = said("--model", "doctor_nets:flat", "--size", "64")
     assert re.search(r"decoys   layer .*\n +0 +12288 +1.00 +all +100%  \(default\)", text)
+
+
+def test_a_grey_network(said):
+    assert "input (N, 1, 28, 28) in [0, 1], 10 classes" in said("--model", "fashion-mnist/pgd")

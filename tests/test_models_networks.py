@@ -296,7 +296,7 @@ def test_loading_says_that_a_network_is_untrained(tmp_path):
         model = models.load("rar-cnn", classes=4, channels=3, size=32)
     assert not any(module.training for module in model.modules())
     assert model(IMAGES).shape == (2, 4)
-    assert models.card(model) == models.Card("rar-cnn", 32, None)
+    assert models.card(model) == models.Card("rar-cnn", 32, None, 3)
     torch.save(model.state_dict(), tmp_path / "w.pt")
     loaded = models.load("rar-cnn", weights=tmp_path / "w.pt", classes=4, channels=3, size=32)
     assert torch.equal(loaded(IMAGES), model(IMAGES))

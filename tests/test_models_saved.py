@@ -98,3 +98,34 @@ def test_what_cannot_be_saved(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SurefootError, match="cannot make the folder"):
         models.save(model, tmp_path / "file", "mlp", settings={"features": 5})
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "about", "size", "channels"),
+    [
+        ("resnet20", {"classes": 2, "channels": 1}, {}, 32, 1),
+        ("resnet20", {"classes": 2}, {"size": 48, "channels": 3}, 48, 3),
+        ("rar-cnn", {"size": 8, "widths": (2, 2), "hidden": 4}, {}, 8, 1),
+        ("mlp", {"features": 5}, {}, None, None),
+    ],
+)
+def test_the_card_knows_the_images(network, settings, about, size, channels, tmp_path):
+    models.save(
+        models.build(network, **settings), tmp_path, network, settings=settings, about=about
+    )
+    card = models.card(models.load(tmp_path))
+    assert (card.size, card.channels) == (size, channels)
+
+
+def test_what_cannot_be_loaded_is_not_written(tmp_path):
+    model = models.build("mlp", seed=0, features=5)
+    with pytest.raises(SurefootError, match=r"do not fit|has shape"):
+        models.save(model, tmp_path / "net", "mlp", settings={"features": 6})
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_folder_without_a_card_is_named(tmp_path):
+    with pytest.raises(SurefootError, match=r"holds no card\.json, .* train --export wrote"):
+        models.load(tmp_path)
+    with pytest.raises(SurefootError, match="did you mean fashion-mnist/scaat"):
+        models.load("fashion-mnist/scat")

@@ -10,9 +10,11 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch import nn
 
 from surefoot import SurefootWarning, attack, data, models, train
 from surefoot.data import Samples, Sentences
+from surefoot.models._classifier import inside
 from surefoot.train.loop import _checkpoint, _logs
 from surefoot.train.loop._optimizers import make_optimizer, make_schedule
 
@@ -398,3 +400,32 @@ def test_null_takes_a_setting_back():
     given = ("--config", "fashion-mnist-cpu/start", "--epochs", "null", "--steps", "7")
     settings = command.parser().parse_args([*given, "--weights", "null"])
     assert (settings.epochs, settings.steps, settings.weights) == (None, 7, None)
+
+
+@pytest.mark.parametrize("own", [None, 0.25])
+def test_a_normalisation_takes_the_place_of_the_models(here, own):
+    """Not beside it: pixels would be normalised twice."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    model = net if own is None else models.Classifier(net, own, 0.5)
+    found = command._classifier(model, [0.1], None, None)
+    assert inside(found) == {"mean": pytest.approx([0.1]), "std": own and 0.5}
+    assert found.module is net
+
+
+def test_a_run_whose_first_weights_are_gone_resumes(here):
+    assert main(["train", *SMALL, "--steps", "2", "--out", "first"]) == 0
+    given = ("--weights", "first/model.safetensors", "--steps", "4", "--validate-every", "2")
+    assert main(["train", *SMALL, *given, "--out", "second"]) == 0
+    weights = load_file("second/model.safetensors")
+    Path("first/model.safetensors").unlink()
+    Path("second/model.safetensors").unlink()
+    assert main(["train", *SMALL, *given, "--out", "second", "--resume"]) == 0
+    for name, value in load_file("second/model.safetensors").items():
+        assert torch.equal(value, weights[name])
+
+
+def test_nothing_is_held_out_where_figures_are_of_the_test(here):
+    options = [part for part in SMALL if part not in ("--hold-out", "10")]
+    given = ("--validate-on", "test", "--epochs", "1", "--batch", "50", "--validate-epochs", "1")
+    assert main(["train", *options, *given]) == 0
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["hold_out"] == 0

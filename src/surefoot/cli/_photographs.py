@@ -14,8 +14,16 @@ from tqdm import tqdm
 
 import surefoot
 from surefoot import models, report
-from surefoot.cli._shared import add_model_options, find_class, load_model, try_model
-from surefoot.data import load_image, locate
+from surefoot.cli._shared import (
+    DEFAULT_CHANNELS,
+    DEFAULT_SIZE,
+    add_model_options,
+    find_class,
+    load_model,
+    try_model,
+)
+from surefoot.data import locate
+from surefoot.data._photographs import load_pixels
 from surefoot.errors import SurefootError
 from surefoot.explain._store import check_suffix
 from surefoot.files import write_whole
@@ -30,9 +38,9 @@ class Case:
 
     Attributes:
         model: on its device.
-        card: its size and labels.
+        card: its size, channels and labels.
         photos: the photographs as they were given.
-        images: each (1, 3, S, S), on the model's device.
+        images: each (1, C, S, S) with the model's channels, on the model's device.
         target: the class asked for, None for the predicted one.
     """
 
@@ -43,8 +51,8 @@ class Case:
     target: int | None
 
     def load(self, photo: str) -> Tensor:
-        """A further photograph, (1, 3, S, S), on the model's device."""
-        return load_image(locate(photo), self.card.size or 0)[None].to(self.images[0].device)
+        """A further photograph, (1, C, S, S), on the model's device."""
+        return _image(photo, self.card).to(self.images[0].device)
 
     def names(self, finished: int) -> list[str]:
         """File names of the first photographs."""
@@ -116,13 +124,27 @@ def load(settings: Any, photos: list[str]) -> Case:
     Raises:
         SurefootError: any of them cannot be used.
     """
-    paths = [locate(photo) for photo in photos]
+    for photo in photos:
+        locate(photo)  # before the model is loaded, which may take long
     model, card = load_model(settings)
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
-    images = [load_image(path, card.size or 0)[None].to(where) for path in paths]
+    images = [_image(photo, card).to(where) for photo in photos]
     target = None if settings.target is None else find_class(settings.target, card.labels)
     try_model(model, images[0])
     return Case(model, card, photos, images, target)
+
+
+def _image(photo: str, card: models.Card) -> Tensor:
+    """A photograph as the model takes it: (1, 3, S, S), or in grey (1, 1, S, S)."""
+    size, channels = card.size or DEFAULT_SIZE, card.channels or DEFAULT_CHANNELS
+    if size < 1:
+        raise SurefootError(f"--size={size}, expected at least 1 pixel")
+    if channels not in (1, 3):
+        raise SurefootError(
+            f"{card.name} is to take inputs of {channels} channels, expected 3, or 1 for grey; "
+            "photographs have no others"
+        )
+    return load_pixels(locate(photo), size, channels)[None].float() / 255
 
 
 def each_photograph(

@@ -12,6 +12,7 @@ from surefoot.errors import SurefootError, suggest
 
 DEFAULT_MODEL = "efficientnet-lite0"
 DEFAULT_SIZE = 224
+DEFAULT_CHANNELS = 3
 
 
 def add_model_options(parser: ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
@@ -33,8 +34,10 @@ def _add_network(parser: ArgumentParser, default: str | None) -> None:
         type=str,
         default=default,
         metavar="NAME_OR_FACTORY",
-        help="efficientnet-lite0, a timm or torchvision name (timm:NAME, torchvision:NAME), "
-        "package.module:factory, or an exported program FILE.pt2",
+        help="efficientnet-lite0, a trained network that comes with the package, such as "
+        "fashion-mnist/scaat, the folder of one that train --export wrote, a timm or torchvision "
+        "name (timm:NAME, torchvision:NAME), package.module:factory, or an exported program "
+        "FILE.pt2",
     )
     parser.add_argument(
         "--weights", type=str, metavar="FILE", help="safetensors or weights-only checkpoint"
@@ -65,10 +68,17 @@ def _add_input(parser: ArgumentParser) -> None:
         metavar="PIXELS",
         help=f"side of the model's input (default: the model's own, else {DEFAULT_SIZE})",
     )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        metavar="C",
+        help=f"of the model's input: {DEFAULT_CHANNELS}, or 1 for grey (default: the model's own, "
+        f"else {DEFAULT_CHANNELS})",
+    )
 
 
 def load_model(settings: Any) -> tuple[nn.Module, models.Card]:
-    """The model on its device, and its card with size and labels as the options say.
+    """The model on its device, and its card with size, labels and channels as the options say.
 
     Raises:
         SurefootError: an option that cannot be used.
@@ -78,17 +88,26 @@ def load_model(settings: Any) -> tuple[nn.Module, models.Card]:
             raise SurefootError(f"--threads={settings.threads}, expected at least 1")
         torch.set_num_threads(settings.threads)
     where = device(settings.device)
-    model = models.load(
+    model = _load(settings)
+    known = models.card(model)
+    card = models.Card(
+        known.name,
+        settings.size or known.size or DEFAULT_SIZE,
+        tuple(load_labels(settings.labels)) if settings.labels else known.labels,
+        settings.channels or known.channels or DEFAULT_CHANNELS,
+    )
+    return model.to(where), card
+
+
+def _load(settings: Any) -> nn.Module:
+    built = settings.channels is not None and settings.model in models.names()
+    return models.load(
         settings.model,
         weights=settings.weights,
-        mean=_channels(settings.mean),
-        std=_channels(settings.std),
+        mean=_each(settings.mean),
+        std=_each(settings.std),
         classes=settings.classes,
-    )
-    known = models.card(model)
-    labels = tuple(load_labels(settings.labels)) if settings.labels else known.labels
-    return model.to(where), models.Card(
-        known.name, settings.size or known.size or DEFAULT_SIZE, labels
+        **({"channels": settings.channels} if built else {}),
     )
 
 
@@ -115,7 +134,8 @@ def try_model(model: nn.Module, inputs: Tensor) -> Tensor:
     except Exception as error:  # the code is the user's and may raise anything
         raise SurefootError(
             f"the model fails on inputs {tuple(inputs.shape)} ({type(error).__name__}: {error}); "
-            "--size sets the side of the photographs"
+            f"--size sets the side of its inputs, and --channels 1 or {DEFAULT_CHANNELS} whether "
+            "they are grey"
         ) from error
 
 
@@ -132,5 +152,5 @@ def find_class(text: str, labels: tuple[str, ...] | None) -> int:
     return lowered.index(text.lower())
 
 
-def _channels(values: list[float] | None) -> float | list[float] | None:
+def _each(values: list[float] | None) -> float | list[float] | None:
     return values[0] if values is not None and len(values) == 1 else values

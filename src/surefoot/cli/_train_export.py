@@ -1,11 +1,18 @@
 """`surefoot train --export FOLDER`: the trained network, small, with its card."""
 
+import json
+import shlex
+from argparse import ArgumentError
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch import nn
 
 from surefoot import models
-from surefoot.cli._train_options import CONFIGS
+from surefoot.cli._train_options import CONFIGS, parser
 from surefoot.errors import SurefootError
 from surefoot.models._networks import NETWORKS
 from surefoot.train import Trained, Validation
@@ -39,8 +46,8 @@ def check(settings: Any) -> None:
 def export(
     settings: Any,
     network: dict[str, Any],
-    labels: tuple[str, ...],
     trained: Trained,
+    training: Any,
     held_out: Any,
     validation: Validation,
 ) -> None:
@@ -49,26 +56,24 @@ def export(
     Args:
         settings: the options.
         network: what the network was built with.
-        labels: the classes' names.
         trained: the finished run.
+        training: the data it was trained on.
         held_out: what it was validated on; None leaves the card without figures.
         validation: what is measured.
 
     Raises:
         SurefootError: it cannot be written.
     """
+    labels = tuple(training.classes)
+    plain = deepcopy(trained.model).cpu().float()  # --precision may have left other weights
 
-    def write(about: dict[str, Any]) -> nn.Module:
+    def save(folder: str | Path, about: dict[str, Any]) -> nn.Module:
         return models.save(
-            trained.model,
-            settings.export,
-            settings.model,
-            settings=network,
-            labels=labels,
-            about=about,
+            plain, folder, settings.model, settings=network, labels=labels, about=about
         )
 
     about = {
+        **_images(training),
         "note": settings.note,
         "command": _command(settings),
         "options": {
@@ -77,24 +82,81 @@ def export(
         "steps": trained.steps,
         "versions": _checkpoint.versions(),
     }
-    stored = write(about)
-    if held_out is not None:
-        device = next(stored.parameters()).device
-        before = Validation(adversary=None, audit=None)(trained.model.to(device), held_out)
-        measured = {
-            "held_out": len(held_out),
-            "validation": repr(validation),
-            "figures": validation(stored, held_out),
-            "accuracy_before_rounding": before["accuracy"],
-        }
-        write(about | measured)
+    with TemporaryDirectory() as scratch:  # the card is written when its figures are there
+        about |= _figures(plain, save(scratch, {}), held_out, validation)
+    save(settings.export, about)
+
+
+def _figures(
+    plain: nn.Module, stored: nn.Module, held_out: Any, validation: Validation
+) -> dict[str, Any]:
+    if held_out is None:
+        return {}
+    before = Validation(adversary=None, audit=None)(plain, held_out)
+    return {
+        "held_out": len(held_out),
+        "validation": repr(validation),
+        "figures": validation(stored, held_out),
+        "accuracy_before_rounding": before["accuracy"],
+    }
+
+
+def _images(samples: Any) -> dict[str, int]:
+    """Channels and side of square images, which not all networks' settings tell."""
+    inputs = samples[torch.arange(1)][0]
+    if inputs.ndim != 4:
+        return {}
+    channels, height, width = inputs.shape[1:]
+    return {"channels": channels, **({"size": height} if height == width else {})}
 
 
 def _command(settings: Any) -> str:
-    """How to make it again."""
-    for path in settings.config or []:
-        place = CONFIGS.joinpath(str(path)).resolve()
-        if CONFIGS.resolve() in place.parents:
-            name = place.relative_to(CONFIGS.resolve()).with_suffix("").as_posix()
-            return f"surefoot train --config {name} --seed {settings.seed}"
-    return "surefoot train --config FILE, the file with the options below"
+    """How to make it again, after the runs that made the weights it begins with."""
+    line, outs = _line(settings), [Path(settings.out).resolve()]
+    run = _before(settings)
+    while run is not None and Path(run.out).resolve() not in outs:
+        line = f"{_line(run)} --out {shlex.quote(run.out)} && {line}"
+        outs.append(Path(run.out).resolve())
+        run = _before(run)
+    return line
+
+
+def _line(settings: Any) -> str:
+    """The command with what differs from the configuration that it names."""
+    name = next((name for path in settings.config or [] if (name := _shipped(path))), None)
+    named = [] if name is None else ["--config", name]
+    known = parser().parse_args(named)
+    words = ["surefoot", "train", *named, "--seed", str(settings.seed)]
+    for option in _TOLD:
+        value = getattr(settings, option)
+        if option != "seed" and value != getattr(known, option):
+            words += [f"--{option.replace('_', '-')}", _written(value)]
+    return shlex.join(words)
+
+
+def _shipped(path: Any) -> str | None:
+    """The name of a configuration that comes with the package, None for other files."""
+    place, home = Path(str(path)).resolve(), CONFIGS.resolve()
+    if home not in place.parents:
+        return None
+    return place.relative_to(home).with_suffix("").as_posix()
+
+
+def _written(value: Any) -> str:
+    """A value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _before(settings: Any) -> Any:
+    """The options of the run that made the weights, None where its folder does not tell."""
+    if settings.weights is None or Path(settings.weights).name != _checkpoint.MODEL:
+        return None
+    config = Path(settings.weights).with_name("config.yaml")
+    if not config.is_file():
+        return None
+    try:
+        run = parser().parse_args(["--config", str(config)])
+    except (ArgumentError, SurefootError):  # made by another version
+        return None
+    run.out = str(config.parent)
+    return run

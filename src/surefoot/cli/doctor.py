@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 import surefoot
 from surefoot import gradients, models
-from surefoot.cli._shared import add_model_options, load_model, try_model
+from surefoot.cli._shared import (
+    DEFAULT_CHANNELS,
+    DEFAULT_SIZE,
+    add_model_options,
+    load_model,
+    try_model,
+)
 from surefoot.decoy import Layer, layers
 from surefoot.decoy._layers import default_layer
 from surefoot.errors import SurefootError
@@ -103,14 +109,17 @@ def _version(package: str) -> str | None:
 
 
 def _model(model: nn.Module, card: models.Card) -> list[str]:
-    side = card.size or 0
+    side, channels = card.size or DEFAULT_SIZE, card.channels or DEFAULT_CHANNELS
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
-    pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(where)
+    pixels = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0)).to(
+        where
+    )
     logits = try_model(model, pixels)
     named = "names known" if card.labels else "names unknown: --labels FILE"
     return [
         f"model    {card.name}",
-        f"         input (N, 3, {side}, {side}) in [0, 1], {logits.shape[1]} classes ({named})",
+        f"         input (N, {', '.join(map(str, pixels.shape[1:]))}) in [0, 1], "
+        f"{logits.shape[1]} classes ({named})",
         f"         input gradient: {_gradient(model, pixels)}",
         *(
             f"         second derivative of {score}: {_second(model, pixels, score)}"

@@ -78,8 +78,8 @@ def run(settings: Any) -> None:
         binding={f"--{name.replace('_', '-')}": getattr(settings, name) for name in _BINDING},
     )
     if fabric.is_global_zero and settings.export is not None:
-        network, labels = _network(settings, training), tuple(training.classes)
-        _train_export.export(settings, network, labels, trained, held_out, validation)
+        network = _network(settings, training)
+        _train_export.export(settings, network, trained, training, held_out, validation)
     if fabric.is_global_zero:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in trained.figures.items())
         print(

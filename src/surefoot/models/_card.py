@@ -13,18 +13,20 @@ class Card:
         name: what `surefoot.models.load` was given.
         size: side of the square input in pixels, or None if unknown.
         labels: the classes' names in the order of the logits, or None if unknown.
+        channels: of the input images, or None if unknown.
     """
 
     name: str = ""
     size: int | None = None
     labels: tuple[str, ...] | None = None
+    channels: int | None = None
 
 
 def card(model: nn.Module) -> Card:
     """The card of a model from `surefoot.models.load`; an empty one for any other.
 
     >>> card(nn.Linear(2, 2))
-    Card(name='', size=None, labels=None)
+    Card(name='', size=None, labels=None, channels=None)
     """
     found = getattr(model, "surefoot_card", None)
     return found if isinstance(found, Card) else Card()

@@ -79,7 +79,7 @@ def load(
         module = Classifier(module, mean, std)
     if weights is not None:
         check_normalisation(module, weights)
-    return attach(module, Card(str(name), found.size, found.labels))
+    return attach(module, Card(str(name), found.size, found.labels, found.channels))
 
 
 def _untrained(name: str, weights: str | Path | None, settings: dict[str, Any]) -> _zoo.Found:
@@ -89,7 +89,11 @@ def _untrained(name: str, weights: str | Path | None, settings: dict[str, Any]) 
             SurefootWarning,
             stacklevel=3,
         )
-    return _zoo.Found(build(name, **settings), size=settings.get("size", NETWORKS[name].size))
+    return _zoo.Found(
+        build(name, **settings),
+        size=_saved.input_size(name, settings),
+        channels=_saved.input_channels(name, settings),
+    )
 
 
 def _without_none(settings: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -133,11 +137,17 @@ def _by_plain_name(name: str, weights: str | Path | None, classes: int | None) -
             continue
         if known:
             return make(name, own_weights=weights is None, classes=classes)
+    if Path(name).is_dir():
+        raise SurefootError(
+            f"the folder {name} holds no {_saved.CARD}, so it is no saved network; expected a "
+            "folder that surefoot.models.save or surefoot train --export wrote"
+        )
     hint = f"; install timm or torchvision for more: {_install(absent)}" if absent else ""
+    trained = _saved.names()
     raise SurefootError(
-        f"model {name!r} is unknown{_zoo.close(name, NETWORKS)}; expected {_zoo.LITE0}, one of "
-        f"{', '.join(NETWORKS)}, timm:NAME, torchvision:NAME, package.module:factory or "
-        f"FILE.pt2{hint}"
+        f"model {name!r} is unknown{_zoo.close(name, [*NETWORKS, *trained])}; expected "
+        f"{_zoo.LITE0}, a trained {', '.join(trained)}, an untrained {', '.join(NETWORKS)}, "
+        f"timm:NAME, torchvision:NAME, package.module:factory, FILE.pt2 or a saved folder{hint}"
     )
 
 

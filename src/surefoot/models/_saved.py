@@ -1,8 +1,10 @@
 """Trained networks in a folder of their own: small weights, and a card that says how they came."""
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 from torch import nn
@@ -11,7 +13,7 @@ from surefoot.errors import SurefootError, optional
 from surefoot.files import make_folder, write_whole
 from surefoot.models._classifier import Classifier, inside
 from surefoot.models._compact import pack
-from surefoot.models._networks import build
+from surefoot.models._networks import NETWORKS, build
 from surefoot.models._weights import copied, load_weights
 from surefoot.models._zoo import Found
 
@@ -44,7 +46,8 @@ def save(
         network: its name, as `build` takes it.
         settings: what `build` was given besides.
         labels: the classes' names in the order of the logits.
-        about: what else belongs on the card: configuration, seed, data, figures, command.
+        about: what else belongs on the card: configuration, seed, data, figures, command; `size`
+            and `channels` of the images it is for, if they are not among the settings.
         storage: "int8", or "float32" for the weights as they are.
 
     Returns:
@@ -65,16 +68,24 @@ def save(
         "storage": storage,
         **(about or {}),
     }
+    weights, told = _encoded(inner, storage), (json.dumps(card, indent=1) + "\n").encode()
+    with TemporaryDirectory() as scratch:  # what cannot be loaded is not written
+        write_whole(Path(scratch) / WEIGHTS, weights)
+        stored = _module(_found(card, Path(scratch)))
     place = make_folder(folder)
-    write_whole(place / WEIGHTS, _encoded(inner, storage))
-    write_whole(place / CARD, (json.dumps(card, indent=1) + "\n").encode())
-    return _module(load_saved(place))
+    write_whole(place / WEIGHTS, weights)
+    write_whole(place / CARD, told)
+    return stored
 
 
 def cards() -> dict[str, Mapping[str, Any]]:
     """The cards of the trained networks that come with the package, by the name `load` takes."""
-    folders = sorted(path.parent for path in ZOO.rglob(CARD))
-    return {folder.relative_to(ZOO).as_posix(): read_card(folder) for folder in folders}
+    return {name: read_card(ZOO / name) for name in names()}
+
+
+def names() -> list[str]:
+    """The names of the trained networks that come with the package."""
+    return sorted(path.parent.relative_to(ZOO).as_posix() for path in ZOO.rglob(CARD))
 
 
 def find(name: str) -> Path | None:
@@ -107,12 +118,36 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 def load_saved(folder: Path) -> Found:
     """The network in a folder, with its weights."""
-    card = read_card(folder)
-    module = build(card["network"], **card["settings"])
+    return _found(read_card(folder), folder)
+
+
+def input_size(network: str, settings: Mapping[str, Any]) -> int | None:
+    """The side of the images that a network of these settings is for."""
+    known = NETWORKS[network].size if network in NETWORKS else None
+    size: int | None = settings.get("size", known)
+    return size
+
+
+def input_channels(network: str, settings: Mapping[str, Any]) -> int | None:
+    """The channels of the images that a network of these settings takes."""
+    if network not in NETWORKS or "channels" in settings:
+        return settings.get("channels")
+    known = inspect.signature(NETWORKS[network].make).parameters.get("channels")
+    return None if known is None else known.default
+
+
+def _found(card: Mapping[str, Any], folder: Path) -> Found:
+    network, settings = card["network"], card["settings"]
+    module = build(network, **settings)
     load_weights(module, folder / WEIGHTS)
-    labels = None if card["labels"] is None else tuple(card["labels"])
-    size = card["settings"].get("size")
-    return Found(module.eval(), card["mean"], card["std"], size, labels)
+    return Found(
+        module.eval(),
+        card["mean"],
+        card["std"],
+        card.get("size") or input_size(network, settings),
+        None if card["labels"] is None else tuple(card["labels"]),
+        card.get("channels") or input_channels(network, settings),
+    )
 
 
 def _module(found: Found) -> nn.Module:

@@ -27,6 +27,7 @@ class Found:
     std: Channels = None
     size: int | None = None
     labels: tuple[str, ...] | None = None
+    channels: int | None = None
 
 
 def efficientnet_lite0(*, own_weights: bool) -> Found:
