@@ -52,6 +52,7 @@ class Trial:
 LONG = Trial("PGD(0.1,steps=5)", 2e-3, steps=1500, batch=128)
 TRIALS = [
     *(Trial("PGD(0.1,steps=5)", rate) for rate in (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)),
+    Trial("Natural()", 5e-4),
     *(Trial(f"SCAAT({more})", 5e-4) for more in ("0.03,steps=5", "0.05,steps=5")),
     *(Trial(f"SCAAT(0.1,steps=5,{m})", 5e-4) for m in ("stop_at_flip=True", "constraint='hard'")),
     Trial(f"IGSumNorm(0.1,steps=5,weight=1.0,{PATH})", 1e-3),
