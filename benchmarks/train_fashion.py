@@ -1,7 +1,7 @@
 """Training objectives compared on Fashion-MNIST: accuracy, and do the maps hold?
 
 python benchmarks/train_fashion.py --root FOLDER [--tier gpu] [--only scaat] [--seeds 0 1 2]
-python benchmarks/train_fashion.py --markdown [--tier gpu]
+python benchmarks/train_fashion.py --markdown
 
 RAR's CNN, one natural network per seed (fashion-mnist-TIER/start), which every method fine-tunes by
 its shipped configuration (fashion-mnist-TIER/METHOD). In the CPU tier 250 steps of 64, inner

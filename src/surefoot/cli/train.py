@@ -21,9 +21,9 @@ from surefoot.train.loop import _checkpoint
 
 HELP = "train a model with an objective"
 CONFIG = "config.yaml"
+_HELD_OUT = 1000
 # A run resumes with the same ones only, so that the figures in its log are of the same data, too;
 # `fit` sees to objective, loop, pixels and normalisation.
-_HELD_OUT = 1000
 _BINDING = (
     "data",
     "data_options",
@@ -226,8 +226,9 @@ def _model(settings: Any, training: Any) -> nn.Module:
 
 def _goes_on_without(settings: Any) -> bool:
     """Whether the weights that a resumed run began with are gone, and needed no more."""
-    there = _checkpoint.last(_checkpoint.found(Path(settings.out) / "checkpoints"))
-    return settings.resume and there is not None and not Path(settings.weights).exists()
+    if not settings.resume or Path(settings.weights).exists():
+        return False
+    return _checkpoint.last(_checkpoint.found(Path(settings.out) / "checkpoints")) is not None
 
 
 def _classifier(model: nn.Module, mean: Any, std: Any, embedding: str | None) -> nn.Module:

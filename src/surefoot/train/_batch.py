@@ -1,7 +1,8 @@
 """One call of an objective, checked: the batch and all that its terms are computed from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from surefoot.gradients import Query
 from surefoot.train._tokens import embedded
 
 State = Mapping[str, Tensor] | None
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,3 +104,8 @@ def _points(model: nn.Module, inputs: Tensor) -> Tensor:
         inputs = embedded(model, plain)
     checks.check_inputs(inputs)
     return inputs
+
+
+def dropped(extra: Mapping[str, T], names: Collection[str]) -> dict[str, T]:
+    """The entries of other names."""
+    return {name: value for name, value in extra.items() if name not in names}

@@ -8,7 +8,7 @@ from surefoot import gradients
 from surefoot.errors import SurefootError
 from surefoot.metric._inputs import Count
 from surefoot.train._base import Objective, Parts
-from surefoot.train._batch import Batch
+from surefoot.train._batch import Batch, dropped
 from surefoot.train._divergence import cross_entropy
 from surefoot.train._mode import eval_mode
 from surefoot.train._passes import Passes
@@ -55,7 +55,7 @@ class RightForRightReasons(Objective):
                 f"annotation={self.annotation!r} is not in extra ({sorted(batch.extra)}); pass "
                 f"extra={{{self.annotation!r}: mask}}, or annotation=None"
             )
-        rest = {name: value for name, value in batch.extra.items() if name != self.annotation}
+        rest = dropped(batch.extra, self.own_extra())
         A = batch.extra[self.annotation].to(batch.inputs)
         return replace(batch, extra=rest), self._fitted(A, batch.inputs)
 

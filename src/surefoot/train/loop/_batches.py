@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from surefoot.data import Pictures, Samples
 from surefoot.errors import SurefootError
+from surefoot.train._batch import dropped
 from surefoot.train.loop._plan import Loop
 from surefoot.train.loop._seeds import Stream, number, stream
 
@@ -95,8 +96,6 @@ class Without(Dataset[Any]):
 
     def __init__(self, data: Any, names: Collection[str]) -> None:
         self.data, self.names = data, names
-        if hasattr(data, "classes"):
-            self.classes = data.classes
 
     def __len__(self) -> int:
         return len(self.data)
@@ -106,11 +105,6 @@ class Without(Dataset[Any]):
         if not isinstance(sample, tuple | list) or len(sample) != 3:
             return sample
         return (*sample[:2], dropped(sample[2], self.names))
-
-
-def dropped(extra: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """The entries of other names."""
-    return {name: value for name, value in extra.items() if name not in names}
 
 
 def loader(batches: Batches, first: int, last: int, workers: int) -> DataLoader[Minibatch]:

@@ -11,9 +11,10 @@ from surefoot import checks, gradients
 from surefoot.checks import check_whole
 from surefoot.errors import SurefootError, optional
 from surefoot.train._base import Objective
+from surefoot.train._batch import dropped
 from surefoot.train._mode import eval_mode
 from surefoot.train._tokens import embedded
-from surefoot.train.loop._batches import Without, check_data, dropped, fetch, spread
+from surefoot.train.loop._batches import Without, check_data, fetch, spread
 from surefoot.train.loop._identity import identity
 from surefoot.train.loop._logs import Log, Progress
 from surefoot.train.loop._plan import Loop
