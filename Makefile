@@ -1,4 +1,4 @@
-# make demo: saliency maps of real photographs.  make test: the tests.  make lint: style and types.
+# make demo: saliency maps of real photographs.  make test: the tests.  make lint: style, types, imports.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,6 +19,7 @@ lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/dev.done
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ import torch
 
 from surefoot import SurefootError
 from surefoot.attack import L2, Linf
-from surefoot.attack._budget import Box
+from surefoot.budget import Box
 
 EPSILON = 0.3
 

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from surefoot import SurefootError, gradients
-from surefoot.attack import _second_order as second
-from surefoot.attack import check_second_order
+from surefoot.attack import _second_order as second, check_second_order
 from surefoot.attack._objectives import shares
 from surefoot.attack._views import Adaptive, Exact, Finite, Moment
 from surefoot.explain import (

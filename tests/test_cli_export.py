@@ -13,8 +13,7 @@ from surefoot import models
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("lightning_fabric")
-from surefoot.cli import _train_export, main
-from surefoot.cli import train as command
+from surefoot.cli import _train_export, main, train as command
 
 SMALL = (
     *("--data", "arrays:images.npz", "--hold-out", "10", "--batch", "8", "--accelerator", "cpu"),

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from surefoot import metric
+from surefoot.maps import average, ordinal, top
 from surefoot.metric import _kendall
-from surefoot.metric._ranks import average, ordinal, top
 
 SHAPES = [(5, 2), (3, 17), (4, 64), (2, 3, 9, 11), (2, 1000)]
 

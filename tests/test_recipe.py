@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from surefoot import SurefootError, explain
+from surefoot import SurefootError, explain, recipes
 from surefoot.explain import (
     Decoy,
     ExpectedGradients,
@@ -147,7 +147,7 @@ def test_tensors_are_stored_by_digest():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.bool])
 def test_digest_knows_dtype_shape_and_bytes(dtype):
-    digest = explain._recipe.digest
+    digest = recipes.digest
     base = torch.tensor([[1, 0], [1, 1]]).to(dtype)
     assert digest(base) == digest(base.t().contiguous().t())
     others = [base.t(), base.view(4), base[:1], base[:0], base.view(4)[0], base.double()]

@@ -14,7 +14,7 @@ from torch import nn
 
 from surefoot import SurefootError, attack, explain, report
 from surefoot.explain import Decoy, Explanation, Gradient, IntegratedGradients, SmoothGrad
-from surefoot.explain._explanation import join
+from surefoot.explain._explanation import join_explanations
 from surefoot.files import write_whole
 
 mpl = pytest.importorskip("matplotlib")
@@ -334,7 +334,7 @@ def test_what_cannot_be_saved(net, tmp_path):
 def test_join_is_the_batch(net):
     explainer = Decoy(Gradient("probability"), layer="2", decoys=4)
     whole = explainer.explain(net, PIXELS)
-    joined = join([explainer.explain(net, PIXELS[i : i + 1]) for i in range(3)])
+    joined = join_explanations([explainer.explain(net, PIXELS[i : i + 1]) for i in range(3)])
     assert joined.explainer == whole.explainer
     torch.testing.assert_close(joined.attributions, whole.attributions)
     assert torch.equal(joined.target, whole.target)
@@ -342,7 +342,7 @@ def test_join_is_the_batch(net):
         torch.testing.assert_close(joined.details[name], value)
     other = Gradient().explain(net, PIXELS)
     with pytest.raises(SurefootError, match="cannot join"):
-        join([other, Gradient().explain(nn.Linear(4, 2).eval(), torch.rand(1, 4))])
+        join_explanations([other, Gradient().explain(nn.Linear(4, 2).eval(), torch.rand(1, 4))])
 
 
 # Whole files

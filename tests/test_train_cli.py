@@ -20,8 +20,7 @@ from surefoot.train.loop._optimizers import make_optimizer, make_schedule
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("lightning_fabric")
-from surefoot.cli import main
-from surefoot.cli import train as command
+from surefoot.cli import main, train as command
 from surefoot.cli._train_options import configs, find_config
 
 SHAPES = {
@@ -276,7 +275,7 @@ def test_logs_of_one_sort():
 def test_figures_of_the_test_choose_nothing(here):
     more = ("--hold-out", "0", "--validate-on", "test", "--steps", "4", "--validate-every", "2")
     assert main(["train", *SMALL, *more]) == 0
-    (kept,) = _checkpoint.found(Path("run/checkpoints"))
+    (kept,) = _checkpoint.checkpoints(Path("run/checkpoints"))
     assert kept.step == 4
     settings = {"size": 8, "classes": 2, "widths": (2, 2), "hidden": 4}
     model = models.load("rar-cnn", weights="run/model.safetensors", **settings)

@@ -373,7 +373,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(how, says
     with pytest.raises(train.NonFiniteLossError, match=says) as caught:
         fit(network(), Diverging(how=how), images(), loop, out=tmp_path, checkpoint_every=2)
     assert set(caught.value.terms) == {"clean", "steep"}
-    (kept,) = _checkpoint.found(tmp_path / "checkpoints")
+    (kept,) = _checkpoint.checkpoints(tmp_path / "checkpoints")
     assert kept.step == 4
     assert f"The last good checkpoint is {kept.folder}" in str(caught.value)
     assert all(v.isfinite().all() for v in load_file(kept.folder / "model.safetensors").values())
@@ -398,7 +398,7 @@ def test_a_checkpoint_whose_weights_give_nan_is_not_the_last_good_one(tmp_path):
                 progress=steps_of(seen),
             )
         assert seen == list(range(begins, 5))
-        before, newest = _checkpoint.found(tmp_path / "checkpoints")
+        before, newest = _checkpoint.checkpoints(tmp_path / "checkpoints")
         assert (before.step, before.good) == (3, True)
         assert (newest.step, newest.good) == (4, False)
         assert f"The last good checkpoint is {before.folder}" in str(caught.value)
@@ -430,7 +430,7 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path):
     for out in (tmp_path, None):
         with pytest.raises(train.NonFiniteLossError, match=says):
             fit(network(), Steep(), images(), loop, out=out)
-    assert _checkpoint.found(tmp_path / "checkpoints") == []
+    assert _checkpoint.checkpoints(tmp_path / "checkpoints") == []
     assert not (tmp_path / "model.safetensors").exists()
 
 
@@ -599,7 +599,7 @@ def test_without_a_figure_to_go_by_the_last_checkpoint_alone_is_kept(tmp_path):
         best_by=None,
         out=tmp_path,
     )
-    assert [one.step for one in _checkpoint.found(tmp_path / "checkpoints")] == [6]
+    assert [one.step for one in _checkpoint.checkpoints(tmp_path / "checkpoints")] == [6]
     assert trained.best is None
     assert set(trained.figures) == {"accuracy"}
 
@@ -652,7 +652,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     message = answer.get()
     assert "cannot write" in message
     assert os.strerror(errno.EFBIG) in message
-    (kept,) = _checkpoint.found(tmp_path / "checkpoints")
+    (kept,) = _checkpoint.checkpoints(tmp_path / "checkpoints")
     assert kept.step == 2
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [kept.folder.name]
     trained = fit(

@@ -166,7 +166,7 @@ def test_two_processes_resume_to_the_bit(tmp_path):
     out = _made(tmp_path / "killed")
     with pytest.raises(Exception, match="SIGKILL"):
         train_two(out, objective, kill=5, **options)
-    assert _checkpoint.found(out / "checkpoints")[-1].step == 4
+    assert _checkpoint.checkpoints(out / "checkpoints")[-1].step == 4
     (resumed, _) = train_two(out, objective, resume=True, **options)
     assert all(torch.equal(resumed[name], value) for name, value in straight.items())
     with pytest.raises(SurefootError, match="processes was 2, is 1"):

@@ -228,7 +228,7 @@ def test_the_weights_do_depend_on_what_is_resumed(undisturbed, tmp_path):
     for change in ("generator", "random", "objective"):
         out = tmp_path / change
         assert in_a_process(killed_at_step, out, 10) == -signal.SIGKILL
-        state = _checkpoint.found(out / "checkpoints")[-1].folder / "state.pt"
+        state = _checkpoint.checkpoints(out / "checkpoints")[-1].folder / "state.pt"
         content = torch.load(state, weights_only=True)
         mine = content["processes"][0]
         mine[change] = {
@@ -259,7 +259,7 @@ def test_a_finished_run_resumes_to_itself(undisturbed):
 
 
 def test_only_last_and_best_are_kept(undisturbed):
-    there = _checkpoint.found(undisturbed.folder / "checkpoints")
+    there = _checkpoint.checkpoints(undisturbed.folder / "checkpoints")
     rows = _logs.read(undisturbed.folder / "metrics.csv")
     scores = {step: value for step, name, value in rows if name == "accuracy"}
     assert set(scores) == {9, 18, 26}

@@ -3,8 +3,7 @@
 from surefoot import attack, data, decoy, explain, metric, models, report, train
 from surefoot.auditing import AuditResult, audit
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
-
-__version__ = "0.1.0.dev0"
+from surefoot.version import __version__ as __version__
 
 __all__ = [
     "AuditResult",

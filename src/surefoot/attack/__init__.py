@@ -1,39 +1,38 @@
 """Attacks inside a budget: on explanations with the prediction kept, and on predictions."""
 
-from surefoot.attack._agreement import Agreement, check_second_order
-from surefoot.attack._autoattack import AutoAttack
-from surefoot.attack._base import AttributionAttack
-from surefoot.attack._budget import L2, Budget, Linf
-from surefoot.attack._dissimilarity import Dissimilarity
-from surefoot.attack._manipulation import Manipulation
-from surefoot.attack._mass_center import MassCenter
-from surefoot.attack._parse import parse
-from surefoot.attack._prediction import FGSM, PGD, PredictionResult
-from surefoot.attack._random_sign import RandomSign
-from surefoot.attack._result import AttackResult
-from surefoot.attack._smooth import Smooth, smooth
-from surefoot.attack._target import Target
-from surefoot.attack._topk import TopK
+from surefoot.attack._agreement import (
+    Agreement as Agreement,
+    check_second_order as check_second_order,
+)
+from surefoot.attack._autoattack import AutoAttack as AutoAttack
+from surefoot.attack._base import AttributionAttack as AttributionAttack
+from surefoot.attack._dissimilarity import Dissimilarity as Dissimilarity
+from surefoot.attack._manipulation import Manipulation as Manipulation
+from surefoot.attack._mass_center import MassCenter as MassCenter
+from surefoot.attack._named import ATTACKS as ATTACKS, parse as parse
+from surefoot.attack._prediction import (
+    FGSM as FGSM,
+    PGD as PGD,
+    PredictionResult as PredictionResult,
+)
+from surefoot.attack._random_sign import RandomSign as RandomSign
+from surefoot.attack._result import AttackResult as AttackResult, join_results as join_results
+from surefoot.attack._scores import default_k as default_k
+from surefoot.attack._smooth import Smooth as Smooth, smooth as smooth
+from surefoot.attack._target import Target as Target
+from surefoot.attack._topk import TopK as TopK
+from surefoot.budget import L2 as L2, Budget as Budget, Linf as Linf
 
+# What is imported and not named here serves the packages above; it is no promise to users.
 __all__ = [
-    "FGSM",
-    "L2",
-    "PGD",
     "Agreement",
     "AttackResult",
     "AttributionAttack",
-    "AutoAttack",
     "Budget",
-    "Dissimilarity",
-    "Linf",
-    "Manipulation",
-    "MassCenter",
     "PredictionResult",
-    "RandomSign",
     "Smooth",
-    "Target",
-    "TopK",
     "check_second_order",
     "parse",
     "smooth",
 ]
+__all__ += list(ATTACKS.known())

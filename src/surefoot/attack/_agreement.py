@@ -7,18 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, gradients, metric
-from surefoot.attack import _beta
-from surefoot.attack import _second_order as second
+from surefoot.attack import _beta, _second_order as second
 from surefoot.attack._beta import Beta
 from surefoot.attack._objectives import shares
 from surefoot.attack._scores import default_k
 from surefoot.attack._views import Moment, exact, rows, slope_of
 from surefoot.errors import SurefootError
-from surefoot.explain import Decoy, Explainer, reduce
-from surefoot.explain._base import as_explainer
-from surefoot.explain._maps import Reduction
-from surefoot.metric._inputs import Count, count
-from surefoot.metric._ranks import top
+from surefoot.explain import Decoy, Explainer, as_explainer, reduce
+from surefoot.maps import Count, Reduction, count, top
 
 
 @dataclass(frozen=True, repr=False)

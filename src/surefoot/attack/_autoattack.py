@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, errors
-from surefoot.attack._budget import Budget
 from surefoot.attack._prediction import PredictionResult, judged, prepared
-from surefoot.attack._recipe import Recipe
+from surefoot.budget import Budget
 from surefoot.errors import SurefootError
+from surefoot.recipes import Recipe
 
 Version = Literal["standard", "plus", "rand"]
 

@@ -1,6 +1,6 @@
 """What every attack on attributions is: a recipe called as `attack(model, inputs, target, e)`."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -11,18 +11,16 @@ from torch import Tensor, nn
 from surefoot import checks, gradients
 from surefoot.attack import _beta
 from surefoot.attack._beta import Beta
-from surefoot.attack._budget import Box, Budget
 from surefoot.attack._case import Case, SecondOrder, check_decoys, explained, view_of
-from surefoot.attack._progress import Progress, reporter
-from surefoot.attack._recipe import Recipe
 from surefoot.attack._result import AttackResult
 from surefoot.attack._scores import default_k, similarities
 from surefoot.attack._search import Best, Goal, Search
+from surefoot.budget import Box, Budget
 from surefoot.errors import SurefootError
-from surefoot.explain import Decoy, Explainer, reduce
-from surefoot.explain._base import as_explainer
-from surefoot.explain._maps import Reduction
-from surefoot.metric._inputs import Count, count
+from surefoot.explain import Decoy, Explainer, as_explainer, reduce
+from surefoot.maps import Count, Reduction, count
+from surefoot.progress import Progress, reporter
+from surefoot.recipes import Recipe
 
 Held = Mapping[str, Tensor]
 
@@ -30,7 +28,7 @@ _DECOY_DIFFERENCE = 1e-4
 
 
 @dataclass(frozen=True, repr=False)
-class AttributionAttack(Recipe):
+class AttributionAttack(Recipe, ABC):
     """An attack on explanations: `attack(model, inputs, target, explainer) -> AttackResult`.
 
     It moves inputs inside the budget so that the explainer's map changes and the model's

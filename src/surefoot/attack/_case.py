@@ -12,10 +12,9 @@ from surefoot.attack import _second_order as second
 from surefoot.attack._search import Best
 from surefoot.attack._views import Adaptive, Exact, Finite, View
 from surefoot.errors import SurefootError
-from surefoot.explain import Decoy, Explainer
-from surefoot.explain._base import as_explainer
-from surefoot.explain._recipe import freeze
+from surefoot.explain import Decoy, Explainer, as_explainer
 from surefoot.gradients import Query
+from surefoot.recipes import freeze
 
 SecondOrder = Literal["auto", "exact", "finite"]
 Damage = Callable[[Tensor], Tensor]

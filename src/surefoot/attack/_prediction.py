@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, gradients
-from surefoot.attack._budget import Box, Budget
-from surefoot.attack._progress import Progress, reporter
-from surefoot.attack._recipe import Recipe
+from surefoot.budget import Box, Budget
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
+from surefoot.progress import Progress, reporter
+from surefoot.recipes import Recipe
 
 Loss = Literal["cross_entropy", "margin"]
 Report = Callable[[int, int], None]

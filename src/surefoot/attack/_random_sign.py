@@ -7,9 +7,9 @@ from torch import Tensor
 
 from surefoot import gradients, metric
 from surefoot.attack._base import AttributionAttack, Held
-from surefoot.attack._budget import Box, Budget
 from surefoot.attack._case import Case, explained
 from surefoot.attack._search import Best
+from surefoot.budget import Box, Budget
 
 
 @dataclass(frozen=True, repr=False)

@@ -71,7 +71,7 @@ class AttackResult:
         )
 
 
-def join(results: Sequence[AttackResult]) -> AttackResult:
+def join_results(results: Sequence[AttackResult]) -> AttackResult:
     """Results of one attack on inputs of one shape as one batch, without their traces.
 
     It has the scores that all of them have: a mass centre needs maps without negative values.

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from surefoot import metric
-from surefoot.metric._inputs import Count
+from surefoot.maps import Count
 
 
 def similarities(before: Tensor, after: Tensor, k: Count) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from surefoot import gradients
-from surefoot.attack._budget import Box, Budget
 from surefoot.attack._views import Look, Moment, Objective, View
+from surefoot.budget import Box, Budget
 from surefoot.errors import SurefootWarning
 from surefoot.explain import Gradient
 from surefoot.gradients import Query

@@ -21,10 +21,10 @@ from surefoot.explain import (
     InputXGradient,
     IntegratedGradients,
     SmoothGrad,
+    as_explainer,
 )
-from surefoot.explain._base import as_explainer
-from surefoot.explain._integrated import quadrature_rule, resolve_baseline
 from surefoot.gradients import Query
+from surefoot.paths import quadrature_rule, resolve_baseline
 
 
 class Parts(NamedTuple):

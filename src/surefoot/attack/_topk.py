@@ -7,8 +7,7 @@ from torch import Tensor
 from surefoot import metric
 from surefoot.attack._base import AttributionAttack, Held
 from surefoot.attack._objectives import shares
-from surefoot.metric._inputs import Count
-from surefoot.metric._ranks import top
+from surefoot.maps import Count, top
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,19 +1,15 @@
 """The audit itself: explainers x attacks x metrics over the samples that are right."""
 
 import hashlib
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-import surefoot
 from surefoot import errors
-from surefoot.attack._progress import Progress, Report, reporter
 from surefoot.auditing import _plan, _store, _tables
 from surefoot.auditing._batches import Source, Tally
 from surefoot.auditing._loader import Batch
@@ -24,9 +20,11 @@ from surefoot.auditing._result import AuditResult
 from surefoot.auditing._unit import Rows, measure
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
-from surefoot.explain._maps import Reduction
-from surefoot.explain._recipe import digest, show
+from surefoot.maps import Reduction
 from surefoot.metric import Metric
+from surefoot.progress import Progress, Report, reporter
+from surefoot.recipes import digest, show
+from surefoot.version import versions
 
 METRICS = ("topk_intersection", "spearman", "sensitivity", "gini")
 
@@ -199,7 +197,7 @@ def _settings(plan: Plan, tally: Tally, options: Mapping[str, Any]) -> dict[str,
         "reduction": plan.reduction,
         **options,
         "samples": asdict(tally),
-        "versions": _versions(),
+        "versions": versions("torch", "numpy", "pandas", "scipy"),
     }
 
 
@@ -213,8 +211,3 @@ def _describe(model: nn.Module) -> dict[str, str]:
         "type": f"{kind.__module__}:{kind.__qualname__}",
         "state": f"sha256:{every.hexdigest()}",
     }
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("torch", "numpy", "pandas", "scipy")}
-    return {"surefoot": surefoot.__version__, "python": platform.python_version(), **packages}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from surefoot import draws
 from surefoot.attack import RandomSign
-from surefoot.attack._budget import Budget
+from surefoot.budget import Budget
 from surefoot.explain import Explainer
 from surefoot.gradients import Query
 

@@ -11,11 +11,9 @@ from torch import Tensor
 
 from surefoot import explain
 from surefoot.errors import SurefootError
-from surefoot.explain._maps import Reduction
-from surefoot.explain._recipe import show
-from surefoot.metric import Metric
-from surefoot.metric._inputs import Count
-from surefoot.metric._registry import PAIR
+from surefoot.maps import Count, Reduction
+from surefoot.metric import PAIR, Metric
+from surefoot.recipes import show
 
 Words = dict[str, Any]
 Values = NDArray[np.float64]

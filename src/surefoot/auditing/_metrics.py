@@ -11,18 +11,9 @@ from torch import Tensor
 from surefoot import metric
 from surefoot.auditing._measures import Measure, name_of, parameters
 from surefoot.errors import SurefootError
-from surefoot.explain._recipe import show
-from surefoot.metric import Metric
-from surefoot.metric._inputs import norm, wide
-from surefoot.metric._registry import (
-    EXPLAINER,
-    MAP,
-    MASK,
-    MODEL_ATTRIBUTIONS,
-    MODEL_MAP,
-    MOVED,
-    PAIR,
-)
+from surefoot.maps import norm, wide
+from surefoot.metric import EXPLAINER, MAP, MASK, MODEL_ATTRIBUTIONS, MODEL_MAP, MOVED, PAIR, Metric
+from surefoot.recipes import show
 
 _KINDS = (MOVED, EXPLAINER, MODEL_MAP, MODEL_ATTRIBUTIONS, MASK, PAIR, MAP)
 _WORDS = {word for kind in _KINDS for word in kind}

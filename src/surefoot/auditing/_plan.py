@@ -8,17 +8,15 @@ from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.attack import FGSM, PGD, AttributionAttack, AutoAttack
-from surefoot.attack._budget import Budget
 from surefoot.auditing._batches import Models
 from surefoot.auditing._controls import RANDOM_MAP, RandomMap, control_names, random_signs
 from surefoot.auditing._measures import Measure
 from surefoot.auditing._unit import CLEAN, Attack, Trial, Unit
+from surefoot.budget import Budget
 from surefoot.errors import SurefootError
-from surefoot.explain import Explainer
-from surefoot.explain._base import as_explainer
-from surefoot.explain._maps import Reduction
-from surefoot.explain._recipe import show
-from surefoot.metric._inputs import Count
+from surefoot.explain import Explainer, as_explainer
+from surefoot.maps import Count, Reduction
+from surefoot.recipes import show
 
 
 @dataclass(frozen=True)

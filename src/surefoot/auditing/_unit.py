@@ -18,7 +18,7 @@ from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, Values, words
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
-from surefoot.explain._maps import Reduction
+from surefoot.maps import Reduction
 
 CLEAN = "clean"
 

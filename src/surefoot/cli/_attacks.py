@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from surefoot import attack
 from surefoot.attack import AttributionAttack, Budget
 from surefoot.errors import SurefootError, suggest
-from surefoot.explain._maps import Reduction
+from surefoot.maps import Reduction
 
 ATTACKS: dict[str, type[AttributionAttack]] = {
     kind.__name__: kind

@@ -8,9 +8,9 @@ from types import ModuleType
 
 from jsonargparse import ArgumentParser
 
-import surefoot
 from surefoot.cli import attack, doctor, explain, train
 from surefoot.errors import SurefootError, SurefootWarning
+from surefoot.version import __version__
 
 COMMANDS: dict[str, ModuleType] = {
     "explain": explain,
@@ -42,7 +42,7 @@ def _parser() -> ArgumentParser:
         prog="surefoot",
         description="Saliency maps that can be trusted.",
         exit_on_error=False,
-        version=surefoot.__version__,
+        version=__version__,
     )
     commands = parser.add_subcommands(dest="command")
     for name, module in COMMANDS.items():

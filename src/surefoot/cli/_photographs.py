@@ -12,7 +12,6 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from tqdm import tqdm
 
-import surefoot
 from surefoot import models, report
 from surefoot.cli._shared import (
     DEFAULT_CHANNELS,
@@ -22,11 +21,10 @@ from surefoot.cli._shared import (
     load_model,
     try_model,
 )
-from surefoot.data import locate
-from surefoot.data._photographs import load_pixels
+from surefoot.data import load_pixels, locate
 from surefoot.errors import SurefootError
-from surefoot.explain._store import check_suffix
-from surefoot.files import write_whole
+from surefoot.files import check_tensor_suffix, write_whole
+from surefoot.version import __version__
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -100,7 +98,7 @@ def check_files(settings: Any, save: str | None) -> None:
     """Raise for what can be told of the output before any work."""
     report.check_suffix(Path(settings.out))
     if save:
-        check_suffix(Path(save))
+        check_tensor_suffix(Path(save))
     for path in (settings.out, save):
         if path and not Path(path).parent.is_dir():
             raise SurefootError(f"cannot write {path}: there is no folder {Path(path).parent}")
@@ -221,7 +219,6 @@ def _config(settings: Any, command: str, parser: ArgumentParser, used: dict[str,
         values[name] = value
     text = parser.dump(values, skip_validation=True)
     versions = (
-        f"surefoot {surefoot.__version__}, torch {torch.__version__}, "
-        f"python {platform.python_version()}"
+        f"surefoot {__version__}, torch {torch.__version__}, python {platform.python_version()}"
     )
     return f"# surefoot {command} --config THIS_FILE\n# made with {versions}\n{text}"

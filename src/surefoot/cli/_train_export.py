@@ -14,9 +14,9 @@ from torch import nn
 from surefoot import models
 from surefoot.cli._train_options import CONFIGS, parser
 from surefoot.errors import SurefootError
-from surefoot.models._networks import NETWORKS
-from surefoot.train import Trained, Validation
-from surefoot.train.loop import _checkpoint
+from surefoot.models import NETWORKS
+from surefoot.train import MODEL_FILE, Trained, Validation
+from surefoot.version import versions
 
 # The options that the weights depend on: not where and how the run was made.
 _TOLD = (
@@ -80,7 +80,7 @@ def export(
             name: value for name in _TOLD if (value := getattr(settings, name)) is not None
         },
         "steps": trained.steps,
-        "versions": _checkpoint.versions(),
+        "versions": versions("torch"),
     }
     with TemporaryDirectory() as scratch:  # the card is written when its figures are there
         about |= _figures(plain, save(scratch, {}), held_out, validation)
@@ -149,7 +149,7 @@ def _written(value: Any) -> str:
 
 def _before(settings: Any) -> Any:
     """The options of the run that made the weights, None where its folder does not tell."""
-    if settings.weights is None or Path(settings.weights).name != _checkpoint.MODEL:
+    if settings.weights is None or Path(settings.weights).name != MODEL_FILE:
         return None
     config = Path(settings.weights).with_name("config.yaml")
     if not config.is_file():

@@ -10,14 +10,13 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from surefoot import gradients, report
-from surefoot.attack import AttackResult, AttributionAttack, RandomSign
-from surefoot.attack._scores import default_k
+from surefoot.attack import AttackResult, AttributionAttack, RandomSign, default_k
 from surefoot.cli import _photographs as photographs
 from surefoot.cli._attacks import add_attack_options, make_attack, make_controls
 from surefoot.cli._photographs import Case, Progress
-from surefoot.decoy._decoys import choose_layer
+from surefoot.decoy import choose_layer
 from surefoot.explain import Decoy, Explainer, parse, reduce, to_json
-from surefoot.explain._store import write_tensors
+from surefoot.files import write_tensors
 
 HELP = "attack the saliency maps of photographs, and draw what is left"
 

@@ -9,7 +9,6 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-import surefoot
 from surefoot import gradients, models
 from surefoot.cli._shared import (
     DEFAULT_CHANNELS,
@@ -18,11 +17,11 @@ from surefoot.cli._shared import (
     load_model,
     try_model,
 )
-from surefoot.decoy import Layer, layers
-from surefoot.decoy._layers import default_layer
+from surefoot.decoy import Layer, default_layer, layers
 from surefoot.errors import SurefootError
 from surefoot.explain import Gradient
 from surefoot.gradients import Score
+from surefoot.version import __version__
 
 HELP = "tell what this machine and a model support"
 _EXTRAS = {
@@ -80,7 +79,7 @@ def _machine() -> list[str]:
     ]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return [
-        f"surefoot {surefoot.__version__}",
+        f"surefoot {__version__}",
         f"python   {platform.python_version()} on {platform.system()} {platform.machine()}",
         f"torch    {torch.__version__}",
         f"devices  cpu: {torch.get_num_threads()} threads of {os.cpu_count()} cores",

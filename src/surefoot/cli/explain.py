@@ -11,8 +11,7 @@ from torch import Tensor
 from surefoot import report
 from surefoot.cli import _photographs as photographs
 from surefoot.cli._photographs import Case
-from surefoot.explain import Explainer, Explanation, parse
-from surefoot.explain._explanation import join
+from surefoot.explain import Explainer, Explanation, join_explanations, parse
 
 HELP = "draw saliency maps of photographs"
 DEFAULT_EXPLAINER = "Decoy(IntegratedGradients(steps=8))"
@@ -79,7 +78,7 @@ def _explain(explainer: Explainer, case: Case, image: Tensor) -> Finished:
 
 
 def _write(settings: Any, case: Case, finished: list[Finished]) -> None:
-    whole = join([explanation for explanation, _ in finished])
+    whole = join_explanations([explanation for explanation, _ in finished])
     bases = [plain for _, plain in finished if plain is not None]
     if settings.save_attributions:
         whole.save(settings.save_attributions)

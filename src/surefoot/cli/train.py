@@ -9,15 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-import surefoot
 from surefoot import attack, data, explain, models, train
 from surefoot.cli import _train_export, _train_options
 from surefoot.errors import SurefootError, optional
 from surefoot.files import make_folder, write_whole
-from surefoot.models._classifier import inside
-from surefoot.models._networks import NETWORKS, maker
+from surefoot.models import NETWORKS, inside, maker
 from surefoot.recipes import Reader
-from surefoot.train.loop import _checkpoint
+from surefoot.version import __version__
 
 HELP = "train a model with an objective"
 CONFIG = "config.yaml"
@@ -55,7 +53,7 @@ def run(settings: Any) -> None:
     training, held_out = _data(settings)
     model = _model(settings, training)
     out = Path(settings.out)
-    if fabric.is_global_zero and not _checkpoint.found(out / "checkpoints"):
+    if fabric.is_global_zero and not train.checkpoints(out / "checkpoints"):
         write_whole(make_folder(out) / CONFIG, _config(settings).encode())
     trained = train.fit(
         fabric.to_device(model),
@@ -228,7 +226,7 @@ def _goes_on_without(settings: Any) -> bool:
     """Whether the weights that a resumed run began with are gone, and needed no more."""
     if not settings.resume or Path(settings.weights).exists():
         return False
-    return _checkpoint.last(_checkpoint.found(Path(settings.out) / "checkpoints")) is not None
+    return train.last_checkpoint(train.checkpoints(Path(settings.out) / "checkpoints")) is not None
 
 
 def _classifier(model: nn.Module, mean: Any, std: Any, embedding: str | None) -> nn.Module:
@@ -246,7 +244,6 @@ def _config(settings: Any) -> str:
     used.resume = False
     text = parser().dump(used, skip_validation=True)
     versions = (
-        f"surefoot {surefoot.__version__}, torch {torch.__version__}, "
-        f"python {platform.python_version()}"
+        f"surefoot {__version__}, torch {torch.__version__}, python {platform.python_version()}"
     )
     return f"# surefoot train --config THIS_FILE\n# made with {versions}\n{text}"

@@ -1,6 +1,19 @@
 """Decoys: inputs that differ in small patches but leave a layer unchanged (arXiv 2002.00526)."""
 
-from surefoot.decoy._decoys import Decoys, make_decoys
-from surefoot.decoy._layers import Layer, layers
+from surefoot.decoy._decoys import (
+    Decoys as Decoys,
+    choose_layer as choose_layer,
+    make_decoys as make_decoys,
+    prepare as prepare,
+)
+from surefoot.decoy._geometry import Mask as Mask
+from surefoot.decoy._layers import Layer as Layer, default_layer as default_layer, layers as layers
+from surefoot.decoy._search import Effort as Effort, Part as Part, Search as Search, Units as Units
 
-__all__ = ["Decoys", "Layer", "layers", "make_decoys"]
+# What is imported and not named here serves the packages above; it is no promise to users.
+__all__ = [
+    "Decoys",
+    "Layer",
+    "layers",
+    "make_decoys",
+]

@@ -2,20 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks, gradients
 from surefoot.errors import SurefootError
-from surefoot.explain import _recipe
 from surefoot.explain._explanation import Explanation
 from surefoot.gradients import Query
+from surefoot.recipes import Recipe
 
 
 @dataclass(frozen=True, repr=False)
-class Explainer(ABC):
+class Explainer(Recipe, ABC):
     """A callable `explainer(model, inputs, target) -> attributions`, shaped like `inputs`.
 
     The fields are hyper-parameters only: `repr` is the recipe, `dataclasses.replace` makes
@@ -95,28 +95,6 @@ class Explainer(ABC):
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Like `attribute`; may add what the result should carry to `details`, by name."""
         return self.attribute(request)
-
-    def settings(self) -> dict[str, object]:
-        """The settings that belong to the recipe, by keyword."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
-
-    def __repr__(self) -> str:
-        return _recipe.describe(self)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Explainer):
-            return NotImplemented
-        return _recipe.key(self) == _recipe.key(other)
-
-    def __hash__(self) -> int:
-        return hash(_recipe.key(self))
-
-    def __init_subclass__(cls) -> None:
-        # Else @dataclass would write its own, which fail on settings that are tensors.
-        super().__init_subclass__()
-        for name in ("__repr__", "__eq__", "__hash__"):
-            if name not in vars(cls):
-                setattr(cls, name, getattr(cls, name))
 
 
 @dataclass(frozen=True, repr=False)

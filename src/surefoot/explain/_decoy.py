@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
-from surefoot.decoy._decoys import choose_layer, prepare
-from surefoot.decoy._geometry import Mask
-from surefoot.decoy._search import Effort, Part, Search, Units
+from surefoot.decoy import Effort, Mask, Part, Search, Units, choose_layer, prepare
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain._base import Explainer, as_explainer
 from surefoot.explain._explanation import Explanation

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
-from surefoot.explain._maps import Reduction, heatmap
+from surefoot.files import write_tensors
+from surefoot.maps import Reduction, heatmap
+from surefoot.recipes import tensors, to_json
 
 if TYPE_CHECKING:
     from surefoot.explain._base import Explainer
@@ -54,8 +56,14 @@ class Explanation:
         Raises:
             SurefootError: another suffix, a recipe that cannot be stored, a full disk.
         """
-        # Imported here because storing a recipe needs the explainers, which import this file.
-        importlib.import_module("surefoot.explain._store").save(self, Path(path))
+        content = {
+            "attributions": self.attributions,
+            "target": self.target,
+            "probabilities": self.probabilities,
+            **{f"details.{name}": value for name, value in self.details.items()},
+            **tensors(self.explainer),
+        }
+        write_tensors(Path(path), content, {"explainer": to_json(self.explainer)})
 
     def __repr__(self) -> str:
         shape = tuple(self.attributions.shape)
@@ -70,13 +78,14 @@ class Explanation:
     def _repr_png_(self) -> bytes | None:
         """The picture a notebook shows; None, and so the text, where none can be made."""
         try:
+            # The one arrow upwards: whoever looks at a result sees it drawn.
             content: bytes = importlib.import_module("surefoot.report").png(self)
         except SurefootError:
             return None
         return content
 
 
-def join(explanations: Sequence[Explanation]) -> Explanation:
+def join_explanations(explanations: Sequence[Explanation]) -> Explanation:
     """Explanations by the same explainer as one batch.
 
     Details that do not belong to a sample, such as a decoy map's "coverage", are the first one's.

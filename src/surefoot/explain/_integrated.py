@@ -1,21 +1,16 @@
 """Integrated Gradients (Sundararajan, Taly, Yan, arXiv 1703.01365)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks, gradients
 from surefoot.chunking import Block
-from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer
 from surefoot.gradients import Query, Score
-
-Quadrature = Literal["gausslegendre", "midpoint", "trapezoid", "left", "right"]
-Baseline = float | Tensor | Callable[[Tensor], Tensor]
+from surefoot.paths import Baseline, Quadrature, quadrature_rule, resolve_baseline
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,49 +75,3 @@ class IntegratedGradients(Explainer):
                 for x in (inputs, start)
             ]
         return total - (ends[0] - ends[1])
-
-
-def resolve_baseline(baseline: Baseline, inputs: Tensor) -> Tensor:
-    """The baseline as a tensor shaped like `inputs`.
-
-    Raises:
-        SurefootError: it does not broadcast to the inputs, or is not finite.
-    """
-    value = baseline(inputs.detach()) if callable(baseline) else baseline
-    value = torch.as_tensor(value).to(inputs)
-    if not torch.isfinite(value).all():
-        raise SurefootError("the baseline holds NaN or infinite values, expected finite numbers")
-    try:
-        return value.expand_as(inputs)
-    except RuntimeError:
-        raise SurefootError(
-            f"the baseline has shape {tuple(value.shape)}, which does not broadcast to the inputs "
-            f"{tuple(inputs.shape)}"
-        ) from None
-
-
-def quadrature_rule(name: Quadrature, steps: int) -> tuple[Tensor, Tensor]:
-    """Points in [0, 1] and weights that sum to 1, both (steps,), float64.
-
-    >>> quadrature_rule("right", 2)
-    (tensor([0.5000, 1.0000], dtype=torch.float64), tensor([0.5000, 0.5000], dtype=torch.float64))
-    """
-    least = 2 if name == "trapezoid" else 1
-    if steps < least:
-        raise SurefootError(f"steps={steps}, expected at least {least} for {name!r}")
-    index = torch.arange(steps, dtype=torch.float64)
-    even = torch.full_like(index, 1 / steps)
-    if name == "gausslegendre":
-        points, weights = np.polynomial.legendre.leggauss(steps)
-        return torch.from_numpy((points + 1) / 2), torch.from_numpy(weights / 2)
-    if name == "midpoint":
-        return (index + 0.5) / steps, even
-    if name == "left":
-        return index / steps, even
-    if name == "right":
-        return (index + 1) / steps, even
-    if name == "trapezoid":
-        halved = torch.full_like(index, 1 / (steps - 1))
-        halved[[0, -1]] /= 2
-        return index / (steps - 1), halved
-    raise SurefootError(f"quadrature={name!r} is unknown; choose one of {get_args(Quadrature)}")

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from surefoot import draws
 from surefoot.errors import SurefootError
-from surefoot.explain._integrated import resolve_baseline
 from surefoot.metric._blur import blur
+from surefoot.paths import resolve_baseline
 
 Baseline = str | float | Tensor | Callable[[Tensor], Tensor]
 

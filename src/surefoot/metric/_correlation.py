@@ -9,10 +9,9 @@ from surefoot import checks, draws, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query, Score
+from surefoot.maps import Count, average, count, ordinal, result_type, rows, wide
 from surefoot.metric._baselines import Baseline, resolve
 from surefoot.metric._evaluate import over_grid, place_shape, scores
-from surefoot.metric._inputs import Count, count, result_type, rows, wide
-from surefoot.metric._ranks import average, ordinal
 from surefoot.metric._similarity import correlation
 
 

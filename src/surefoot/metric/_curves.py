@@ -16,10 +16,9 @@ from surefoot import checks, draws, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
+from surefoot.maps import check_grid, check_map, ordinal, rows
 from surefoot.metric._baselines import Baseline, resolve
 from surefoot.metric._evaluate import over_grid, place_shape, scores
-from surefoot.metric._inputs import check_grid, check_map, rows
-from surefoot.metric._ranks import ordinal
 
 Order = Literal["morf", "lerf"]
 

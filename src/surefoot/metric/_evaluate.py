@@ -8,7 +8,7 @@ from surefoot import gradients
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query, Score
-from surefoot.metric._inputs import check_map
+from surefoot.maps import check_map
 
 
 def over_grid(

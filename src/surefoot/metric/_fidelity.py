@@ -10,10 +10,9 @@ from surefoot import checks, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query, Score
+from surefoot.maps import ordinal, rows
 from surefoot.metric._baselines import Baseline, resolve
 from surefoot.metric._evaluate import over_grid, place_shape, scores
-from surefoot.metric._inputs import rows
-from surefoot.metric._ranks import ordinal
 
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 

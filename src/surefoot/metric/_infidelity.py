@@ -9,9 +9,9 @@ from surefoot import checks, draws, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
+from surefoot.maps import check_pair, ratio, result_type, wide
 from surefoot.metric._correlation import injected
 from surefoot.metric._evaluate import over_grid, scores
-from surefoot.metric._inputs import check_pair, ratio, result_type, wide
 
 
 def infidelity(

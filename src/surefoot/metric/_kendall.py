@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surefoot.metric._inputs import check_pair, result_type, rows
-from surefoot.metric._ranks import changes, positions, run_starts
+from surefoot.maps import changes, check_pair, positions, result_type, rows, run_starts
 
 
 def kendall(a: Tensor, b: Tensor) -> Tensor:

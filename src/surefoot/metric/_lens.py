@@ -4,8 +4,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from surefoot.errors import SurefootError
-from surefoot.metric._inputs import Count, check_grid, check_pair, count, result_type, rows
-from surefoot.metric._ranks import top
+from surefoot.maps import Count, check_grid, check_pair, count, result_type, rows, top
 
 
 def lens_recall(a: Tensor, b: Tensor, k: Count = 1000, *, window: int = 1) -> Tensor:

@@ -5,17 +5,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from surefoot.errors import SurefootError
-from surefoot.metric._inputs import (
+from surefoot.maps import (
     Count,
+    average,
     check_map,
     check_mass,
     count,
+    ordinal,
     ratio,
     result_type,
     rows,
+    top,
     wide,
 )
-from surefoot.metric._ranks import average, ordinal, top
 
 
 def pointing_game(h: Tensor, mask: Tensor, *, tolerance: int = 0) -> Tensor:

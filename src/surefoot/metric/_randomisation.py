@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from surefoot import checks, draws, gradients
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
-from surefoot.metric._inputs import check_map
+from surefoot.maps import check_map
 from surefoot.metric._layers import find
 from surefoot.metric._sensitivity import Explain
 from surefoot.metric._similarity import spearman

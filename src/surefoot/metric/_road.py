@@ -11,10 +11,10 @@ from surefoot import checks, draws, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
+from surefoot.maps import check_grid
 from surefoot.metric._correlation import injected
 from surefoot.metric._evaluate import logits, over_grid
 from surefoot.metric._fidelity import share_ranks
-from surefoot.metric._inputs import check_grid
 
 
 def road(

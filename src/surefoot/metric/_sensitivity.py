@@ -9,9 +9,9 @@ from surefoot import checks, draws, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
+from surefoot.maps import check_map, check_pair, norm, ratio, result_type, wide
 from surefoot.metric._correlation import injected
 from surefoot.metric._evaluate import over_grid
-from surefoot.metric._inputs import check_map, check_pair, norm, ratio, result_type, wide
 
 Explain = Callable[..., Tensor]
 

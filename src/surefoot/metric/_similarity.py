@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from surefoot.metric._inputs import (
+from surefoot.maps import (
     Count,
+    average,
     check_grid,
     check_mass,
     check_pair,
@@ -13,9 +14,9 @@ from surefoot.metric._inputs import (
     ratio,
     result_type,
     rows,
+    top,
     wide,
 )
-from surefoot.metric._ranks import average, top
 
 
 def topk_intersection(a: Tensor, b: Tensor, k: Count = 1000) -> Tensor:

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
-from surefoot.metric._inputs import check_map, result_type, wide
-from surefoot.metric._ranks import positions
+from surefoot.maps import check_map, positions, result_type, wide
 
 
 def gini(a: Tensor, *, offset: float = 1e-7) -> Tensor:

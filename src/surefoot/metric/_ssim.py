@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
+from surefoot.maps import check_pair, result_type, wide
 from surefoot.metric._blur import blur
-from surefoot.metric._inputs import check_pair, result_type, wide
 
 
 def ssim(a: Tensor, b: Tensor, *, data_range: float | None = None, window: int = 11) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from surefoot import checks, gradients
 from surefoot.chunking import Block
 from surefoot.gradients import Query
+from surefoot.maps import norm, result_type, wide
 from surefoot.metric._evaluate import logits, over_grid
-from surefoot.metric._inputs import norm, result_type, wide
 from surefoot.metric._layers import find, outputs
 from surefoot.metric._sensitivity import Explain, Nudges, maps_at, original_maps
 

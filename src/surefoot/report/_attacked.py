@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from surefoot.attack import AttackResult
-from surefoot.attack._result import join as join_results
+from surefoot.attack import AttackResult, join_results
 from surefoot.explain import reduce
 from surefoot.report._panel import class_name, percent, sample_name, short_name
 

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from surefoot import gradients
 from surefoot.attack import smooth
 from surefoot.errors import SurefootError
-from surefoot.metric._inputs import Count, count
-from surefoot.metric._ranks import top
-from surefoot.models._classifier import along_channels
+from surefoot.maps import Count, count, top
+from surefoot.models import along_channels
 from surefoot.train import _paths
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from surefoot.attack._recipe import Recipe
 from surefoot.checks import check_whole
 from surefoot.errors import SurefootError
+from surefoot.recipes import Recipe
 from surefoot.train._batch import Batch, State
 from surefoot.train._passes import Passes
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from surefoot import gradients
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
-from surefoot.metric._inputs import rows
+from surefoot.maps import rows
 from surefoot.train._base import Objective, Parts, is_weight
 from surefoot.train._batch import Batch
 from surefoot.train._divergence import cross_entropy

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from surefoot.attack._budget import Budget
+from surefoot.budget import Budget
 from surefoot.errors import SurefootError
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from surefoot.attack._budget import Budget
+from surefoot.budget import Budget
 from surefoot.errors import SurefootError
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from surefoot import checks, gradients
 from surefoot.attack import L2, Linf
-from surefoot.attack._budget import Box, Budget
+from surefoot.budget import Box, Budget
 from surefoot.gradients import class_scores
 from surefoot.train._base import Objective
 from surefoot.train._batch import Batch

@@ -7,7 +7,7 @@ from torch import Tensor
 from surefoot import gradients
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
-from surefoot.metric._inputs import Count, count
+from surefoot.maps import Count, count
 from surefoot.train import _paths
 from surefoot.train._base import Objective, Parts
 from surefoot.train._batch import Batch

@@ -1,20 +1,21 @@
-"""The objectives by name."""
+"""The objectives by name, and from text without evaluating anything."""
 
 from typing import Any
 
-from surefoot import train
-from surefoot.errors import SurefootError, suggest
-from surefoot.recipes import construct, exported
+from surefoot.recipes import Family
 from surefoot.train._base import Objective
+
+OBJECTIVES: Family[Objective] = Family("objective", (Objective,), "SCAAT(epsilon=4/255)")
 
 
 def names() -> list[str]:
     """The names of all objectives.
 
+    >>> from surefoot.train import names
     >>> "PGD" in names()
     True
     """
-    return list(public())
+    return list(OBJECTIVES.known())
 
 
 def get(name: str, **options: Any) -> Objective:
@@ -23,16 +24,22 @@ def get(name: str, **options: Any) -> Objective:
     Raises:
         SurefootError: an unknown name or setting; the message names close matches.
 
+    >>> from surefoot.train import get
     >>> get("PGD", epsilon=0.1)
     PGD(epsilon=0.1)
     """
-    known = public()
-    if name not in known:
-        raise SurefootError(f"there is no objective {name!r}; {suggest(name, known)}")
-    objective: Objective = construct(known[name], [], options)
-    return objective
+    return OBJECTIVES.get(name, **options)
 
 
-def public() -> dict[str, type[Objective]]:
-    """The objective classes of `surefoot.train`, by name."""
-    return exported(train, Objective)
+def parse(text: str) -> Objective:
+    """The objective that `text` describes, such as its `repr`; see `surefoot.explain.parse`.
+
+    Raises:
+        SurefootError: it cannot be read; the message names close matches or the settings there
+            are.
+
+    >>> from surefoot.train import parse
+    >>> parse("PGD(8/255, steps=7)").steps
+    7
+    """
+    return OBJECTIVES.parse(text)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
-from surefoot.metric._inputs import wide
+from surefoot.maps import wide
 
 Temperature = float | Literal["auto"]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from surefoot import gradients
 from surefoot.errors import SurefootError
-from surefoot.metric._inputs import Count
+from surefoot.maps import Count
 from surefoot.train._base import Objective, Parts
 from surefoot.train._batch import Batch, dropped
 from surefoot.train._divergence import cross_entropy

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from surefoot import gradients
-from surefoot.attack._budget import Box
+from surefoot.budget import Box
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
-from surefoot.metric._inputs import Count, rows
-from surefoot.metric._ranks import average
+from surefoot.maps import Count, average, rows
 from surefoot.train._base import Parts, is_weight
 from surefoot.train._batch import Batch
 from surefoot.train._divergence import Divergence, cross_entropy, divergence

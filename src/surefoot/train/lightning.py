@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, distributed, nn
 
 from surefoot.errors import MissingExtraError, SurefootError, optional
-from surefoot.train.loop._batches import check_data
-from surefoot.train.loop._validation import Validation, mean, together
+from surefoot.train.loop import Validation, check_data, mean, together
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, LightningModule, Trainer

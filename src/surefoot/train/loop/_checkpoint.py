@@ -11,7 +11,6 @@ checkpoints/step-00000250/
 import io
 import json
 import math
-import platform
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,13 +21,13 @@ from typing import Any
 import torch
 from torch import nn
 
-import surefoot
 from surefoot.errors import SurefootError
 from surefoot.files import write_whole
-from surefoot.models._weights import load_weights, save_weights
+from surefoot.models import load_weights, save_weights
+from surefoot.version import versions
 
 FORMAT = 1
-MODEL, AVERAGE, STATE, RECORD = (
+MODEL_FILE, AVERAGE, STATE, RECORD = (
     "model.safetensors",
     "average.safetensors",
     "state.pt",
@@ -64,7 +63,7 @@ class Checkpoint:
     def weights(self) -> Path:
         """The file of the weights that were validated."""
         average = self.folder / AVERAGE
-        return average if average.exists() else self.folder / MODEL
+        return average if average.exists() else self.folder / MODEL_FILE
 
     def state(self) -> dict[str, Any]:
         """The content of state.pt."""
@@ -79,7 +78,7 @@ class Checkpoint:
             ) from error
         return state
 
-    def load(self, module: nn.Module, name: str = MODEL) -> None:
+    def load(self, module: nn.Module, name: str = MODEL_FILE) -> None:
         """Put the weights into `module`.
 
         Raises:
@@ -89,15 +88,6 @@ class Checkpoint:
             load_weights(module, self.folder / name)
         except SurefootError as error:
             raise SurefootError(f"cannot resume from {self.folder}: {error}") from error
-
-
-def versions() -> dict[str, str]:
-    """What a result may depend on."""
-    return {
-        "surefoot": surefoot.__version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-    }
 
 
 def write(
@@ -116,7 +106,7 @@ def write(
     beside = root / f"{folder.name}{_PART}"
     content = io.BytesIO()
     torch.save(dict(state), content)
-    about = {"format": FORMAT, "step": step, **record, "versions": versions()}
+    about = {"format": FORMAT, "step": step, **record, "versions": versions("torch")}
     try:
         _clear(beside)
         beside.mkdir(parents=True)
@@ -133,14 +123,14 @@ def write(
     return folder
 
 
-def found(root: Path) -> list[Checkpoint]:
+def checkpoints(root: Path) -> list[Checkpoint]:
     """The checkpoints in a folder, by step."""
     return [_read(path) for path in sorted(root.glob(f"step-*/{RECORD}")) if _whole(path.parent)]
 
 
-def last(checkpoints: list[Checkpoint]) -> Checkpoint | None:
+def last_checkpoint(there: list[Checkpoint]) -> Checkpoint | None:
     """The last good one."""
-    return next((one for one in reversed(checkpoints) if one.good), None)
+    return next((one for one in reversed(there) if one.good), None)
 
 
 def suspect(checkpoint: Checkpoint) -> None:
@@ -149,18 +139,18 @@ def suspect(checkpoint: Checkpoint) -> None:
         (checkpoint.folder / _SUSPECT).touch()
 
 
-def best(checkpoints: list[Checkpoint], figure: str | None) -> Checkpoint | None:
+def best(there: list[Checkpoint], figure: str | None) -> Checkpoint | None:
     """The good one with the highest figure, the earliest of equals; none without a figure."""
     if figure is None:
         return None
-    known = [one for one in checkpoints if figure in one.figures and one.good]
+    known = [one for one in there if figure in one.figures and one.good]
     scored = [one for one in known if not math.isnan(one.figures[figure])]
     return max(scored, key=lambda one: one.figures[figure], default=None)
 
 
 def prune(root: Path, figure: str | None, count: int = 1) -> None:
     """Keep the last `count` good ones and the best, and nothing half-written."""
-    there = found(root)
+    there = checkpoints(root)
     good = [one for one in there if one.good]
     keep = {one.folder for one in (*good[-count:], best(there, figure)) if one}
     for folder in root.glob("step-*"):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from surefoot.data import Pictures, Samples
-from surefoot.explain._recipe import digest, show
-from surefoot.models._classifier import inside
+from surefoot.models import inside
+from surefoot.recipes import digest, show
 from surefoot.train.loop._batches import fetch, spread
 
 _SAMPLES = 16

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass, field
 
-from surefoot.attack._recipe import Recipe
 from surefoot.checks import check_number, check_whole
 from surefoot.errors import SurefootError
+from surefoot.recipes import Recipe
 from surefoot.train.loop._optimizers import MakeOptimizer, MakeSchedule
 
 

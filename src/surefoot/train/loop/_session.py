@@ -13,9 +13,9 @@ from torch import nn
 
 from surefoot.checks import check_whole
 from surefoot.errors import SurefootError, SurefootWarning, suggest
-from surefoot.explain._recipe import show
 from surefoot.files import make_folder, write_whole
-from surefoot.models._weights import save_weights
+from surefoot.models import save_weights
+from surefoot.recipes import show
 from surefoot.train._base import NonFiniteLossError
 from surefoot.train.loop import _checkpoint
 from surefoot.train.loop._batches import Batches, loader
@@ -24,6 +24,7 @@ from surefoot.train.loop._run import Run, agree
 from surefoot.train.loop._trained import Trained
 from surefoot.train.loop._validation import Validation, mean, together
 from surefoot.train.loop._wrapped import for_scoring, precision_name, scalars
+from surefoot.version import versions
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Session:
             return "There is no checkpoint yet"
         if there[-1].step == step:
             _checkpoint.suspect(there[-1])
-        good = _checkpoint.last(there)
+        good = _checkpoint.last_checkpoint(there)
         if good is None:
             return f"There is no good checkpoint: the weights of {there[-1].folder} gave this"
         return f"The last good checkpoint is {good.folder}"
@@ -149,7 +150,7 @@ class Session:
 
     def _checkpoints(self) -> list[_checkpoint.Checkpoint]:
         root = self.watch.checkpoints
-        return [] if root is None else _checkpoint.found(root)
+        return [] if root is None else _checkpoint.checkpoints(root)
 
     def _log(self, step: int, figures: Mapping[str, float]) -> None:
         failure = None
@@ -205,7 +206,7 @@ class Session:
         ]
         failure = None
         if fabric.is_global_zero and self.watch.checkpoints is not None:
-            weights: dict[str, nn.Module] = {_checkpoint.MODEL: run.model}
+            weights: dict[str, nn.Module] = {_checkpoint.MODEL_FILE: run.model}
             if run.average is not None:
                 weights[_checkpoint.AVERAGE] = run.average.module
             state = {"shared": run.shared_state(), "processes": processes}
@@ -237,13 +238,13 @@ class Session:
                 f"{self.watch.out} holds checkpoints of an earlier run, up to step "
                 f"{there[-1].step}; pass resume=True to go on from there, or another folder"
             )
-        last = _checkpoint.last(there)
+        last = _checkpoint.last_checkpoint(there)
         if last is None:
             return 0
         _checkpoint.compare(last, self._settings())
-        if last.versions != _checkpoint.versions():
+        if last.versions != versions("torch"):
             warnings.warn(
-                f"{last.folder} was made with {last.versions}, this is {_checkpoint.versions()}: "
+                f"{last.folder} was made with {last.versions}, this is {versions('torch')}: "
                 "the weights may not be the same to the bit",
                 SurefootWarning,
                 stacklevel=5,
@@ -271,7 +272,7 @@ class Session:
         if watch.out is not None and run.fabric.is_global_zero:
             try:
                 content = save_weights(run.model)
-                write_whole(watch.out / _checkpoint.MODEL, content)
+                write_whole(watch.out / _checkpoint.MODEL_FILE, content)
             except SurefootError as error:
                 failure = error
         agree(run.fabric, failure)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from surefoot import attack, checks, gradients
 from surefoot.attack import AttributionAttack, Linf, RandomSign
-from surefoot.attack._budget import Budget
-from surefoot.attack._recipe import Recipe
+from surefoot.budget import Budget
 from surefoot.checks import check_whole
 from surefoot.explain import Explainer, IntegratedGradients
+from surefoot.recipes import Recipe
 from surefoot.train._mode import eval_mode
 from surefoot.train._tokens import Wrapper, embedded
 from surefoot.train.loop._batches import Minibatch, fetch, spread

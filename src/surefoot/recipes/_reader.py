@@ -5,7 +5,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from types import ModuleType
 from typing import Any, Literal, Never, get_args, get_origin, get_type_hints
 
 from surefoot.errors import SurefootError, suggest
@@ -34,16 +33,6 @@ def check_settings(kind: Callable[..., Any], args: list[Any], settings: dict[str
         signature.bind(*args, **settings)
     except TypeError as error:
         raise SurefootError(f"{kind.__name__}: {error}; its settings are {names}") from None
-
-
-def exported(package: ModuleType, kind: type) -> dict[str, Any]:
-    """The classes of that kind that a package names in `__all__`, but abstract ones, by name."""
-    named = {name: getattr(package, name) for name in package.__all__}
-    return {
-        name: found
-        for name, found in named.items()
-        if isinstance(found, type) and issubclass(found, kind) and not inspect.isabstract(found)
-    }
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,7 @@ class Reader:
                 f"cannot read {text[:80]!r}: {error}; write it like {self.example}"
             ) from None
 
-    def parse(self, text: str, kind: type) -> Any:
+    def parse(self, text: str, kind: type | tuple[type, ...]) -> Any:
         """What `text` describes, if it is of that kind.
 
         Raises:

@@ -1,7 +1,7 @@
 """What an attack may spend: a norm ball around each input inside the box, steps and restarts."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from surefoot import checks, draws
-from surefoot.attack._recipe import Recipe
 from surefoot.errors import SurefootError
+from surefoot.recipes import Recipe
 
 _LEAST = 1e-5  # of input units; below, a difference of float32 gradients is rounding
 
 
 @dataclass(frozen=True, repr=False)
-class Budget(Recipe):
+class Budget(Recipe, ABC):
     """A ball of radius epsilon around each input, cut with the box, and the effort inside it.
 
     Args:

@@ -1,0 +1,29 @@
+"""What a map is: rows of numbers, counts and shares, ranks, reductions to one number a place."""
+
+from surefoot.maps._ranks import (
+    average as average,
+    changes as changes,
+    order as order,
+    ordinal as ordinal,
+    positions as positions,
+    run_starts as run_starts,
+    top as top,
+)
+from surefoot.maps._reduce import (
+    Reduction as Reduction,
+    heatmap as heatmap,
+    reduce as reduce,
+)
+from surefoot.maps._rows import (
+    Count as Count,
+    check_grid as check_grid,
+    check_map as check_map,
+    check_mass as check_mass,
+    check_pair as check_pair,
+    count as count,
+    norm as norm,
+    ratio as ratio,
+    result_type as result_type,
+    rows as rows,
+    wide as wide,
+)

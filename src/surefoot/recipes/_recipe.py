@@ -1,0 +1,74 @@
+"""A frozen dataclass of settings whose repr is its text and whose settings are its identity."""
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any
+
+from surefoot.recipes._values import freeze, show
+
+_ALWAYS_SHOWN = ("score", "layer")
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Recipe:
+    """Settings that show, compare and hash by value, tensors included.
+
+    The text is `Name(setting=value, ...)` with the settings that differ from their default.
+    `score`, `layer` and recipes inside always show. A first setting that has no default or is a
+    recipe is written without its name. A field with `repr=False` does not belong to the recipe.
+    """
+
+    def settings(self) -> dict[str, object]:
+        """The settings that belong to the recipe, by keyword."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.repr}
+
+    @classmethod
+    def is_own(cls, root: type) -> bool:
+        """Whether this is a public class of the package of `root`, known there by its name."""
+        return _package(cls) == _package(root) and not cls.__name__.startswith("_")
+
+    @classmethod
+    def is_known(cls) -> bool:
+        """Whether its name alone tells which class it is: it is its own root's, see `is_own`."""
+        roots = [kind for kind in cls.__mro__ if Recipe in kind.__bases__]
+        return any(map(cls.is_own, roots))
+
+    def __repr__(self) -> str:
+        declared = {f.name: f for f in dataclasses.fields(self)}
+        first = next((name for name, f in declared.items() if not f.kw_only), None)
+        words = []
+        for name, value in self.settings().items():
+            default = _default(declared.get(name))
+            wanted = default is dataclasses.MISSING or isinstance(value, Recipe)
+            if wanted or name in _ALWAYS_SHOWN or freeze(default) != freeze(value):
+                words.append(show(value) if wanted and name == first else f"{name}={show(value)}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def __eq__(self, other: object) -> bool:
+        return _key(self) == _key(other) if isinstance(other, Recipe) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(_key(self))
+
+    def __init_subclass__(cls) -> None:
+        # Else @dataclass would write its own, which fail on settings that are tensors.
+        super().__init_subclass__()
+        for name in ("__repr__", "__eq__", "__hash__"):
+            if name not in vars(cls):
+                setattr(cls, name, getattr(cls, name))
+
+
+def _package(kind: type) -> list[str]:
+    return kind.__module__.split(".")[:2]
+
+
+def _default(declared: "dataclasses.Field[Any] | None") -> Any:
+    if declared is None or declared.default_factory is dataclasses.MISSING:
+        return declared.default if declared else dataclasses.MISSING
+    return declared.default_factory()
+
+
+def _key(recipe: Recipe) -> Hashable:
+    """What equality and hash go by: the class and every setting that compares."""
+    compared = [f.name for f in dataclasses.fields(recipe) if f.compare]
+    return (type(recipe), *(freeze(getattr(recipe, name)) for name in compared))
