@@ -89,7 +89,7 @@ def said_by(model: nn.Module | None) -> Layout | None:
     while isinstance(model, nn.Module):
         said = getattr(model, "layout", None)
         if isinstance(said, str) and said in _AXES:
-            return said  # type: ignore[return-value]
+            return said
         model = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
     return None
 
@@ -98,7 +98,7 @@ def check_layout(layout: object) -> Layout:
     """`layout` itself, if it is the name of one."""
     if layout not in _AXES:
         raise SurefootError(f"layout={layout!r} is unknown; {suggest(str(layout), _AXES)}")
-    return layout  # type: ignore[return-value]
+    return layout
 
 
 def places(layout: Layout, inputs: Tensor | Sequence[int]) -> tuple[int, ...]:
@@ -161,10 +161,10 @@ def map_shape(
             single = _single(each, tuple(inputs.shape))
             if one in (single, places(each, inputs)):
                 return single
-    hint = f"; of layout {layout!r}" if layout is not None else ""
+    meant = f" of layout {layout!r}" if layout is not None else ""
     raise SurefootError(
-        f"{name} has shape {tuple(h.shape)}, which does not fit inputs {tuple(inputs.shape)}{hint}; "
-        "expected one number a place, as explain.reduce and explain.heatmap give, or one an entry"
+        f"{name} has shape {tuple(h.shape)}, which does not fit inputs {tuple(inputs.shape)}{meant}"
+        "; expected one number a place, as explain.reduce and explain.heatmap give, or one an entry"
     )
 
 
