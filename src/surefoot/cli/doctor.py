@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from surefoot import gradients, models
 from surefoot.cli._options import DEFAULT_CHANNELS, DEFAULT_SIZE, add_config, make_parser
 from surefoot.cli._shared import add_model_options, load_model, try_model
-from surefoot.decoy import Layer, default_layer, layers
+from surefoot.decoy import Layer, Settings, default_layer, layers
 from surefoot.errors import SurefootError
 from surefoot.explain import Gradient
 from surefoot.gradients import Score
@@ -33,7 +33,6 @@ _EXTRAS = {
     "torchvision": ("torchvision",),
 }
 _SCORES: tuple[Score, ...] = ("logit", "log_probability")
-_PATCH, _DECOYS = 3, 64
 _LEAST_COVERAGE = 0.1
 _MOST_LAYERS = 12
 
@@ -145,8 +144,8 @@ def _second(model: nn.Module, pixels: Tensor, score: Score) -> str:
 
 def _layers(model: nn.Module, pixels: Tensor) -> list[str]:
     try:
-        found = layers(model, pixels, patch=_PATCH, decoys=_DECOYS)
-        chosen = default_layer(model, pixels, _PATCH, _DECOYS, {})
+        found = layers(model, pixels)
+        chosen = default_layer(model, pixels, Settings(), {})
     except (SurefootError, RuntimeError) as error:
         return [f"decoys   no layer: {_first_line(error)}"]
     fit = _fit(found, chosen)
