@@ -14,7 +14,7 @@ from surefoot.attack._scores import default_k
 from surefoot.attack._views import Moment, exact, rows, slope_of
 from surefoot.errors import SurefootError
 from surefoot.explain import Decoy, Explainer, as_explainer, reduce
-from surefoot.maps import Count, Reduction, count, top
+from surefoot.maps import Count, Layout, Reduction, count, top
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,6 +54,7 @@ def check_second_order(
     beta: Beta = "auto",
     difference: float = 1e-5,
     extra: Mapping[str, Tensor] | None = None,
+    layout: Layout | None = None,
 ) -> Agreement:
     """Compare the two ways to take the slope of TopK's objective at the inputs.
 
@@ -72,6 +73,7 @@ def check_second_order(
         difference: root mean square of the step, in input units. The sharper the surrogate, the
             smaller it must be; far smaller ones drown in rounding.
         extra: further keyword inputs of the model.
+        layout: what the axes of `inputs` mean, see `AttributionAttack`.
 
     Raises:
         SurefootError: an explainer that takes double backward in any case.
@@ -90,18 +92,19 @@ def check_second_order(
             "InputXGradient, IntegratedGradients or SmoothGrad(Gradient())"
         )
     with torch.inference_mode(False), torch.no_grad():
-        request = gradients.query(model, inputs, target, extra, create_graph=False)
+        request = gradients.query(model, inputs, target, extra, False, layout)
+        layout = request.needed_layout()
         sharp = _beta.growth(_beta.resolve(beta, request))(0.0)
         everyone = torch.arange(len(inputs), device=inputs.device)
         moment = Moment(request, everyone, 0, sharp, difference)
         curved = moment.curved
         parts = second.factors(explainer, curved)
-        clean = reduce(parts.maps, reduction)
+        clean = reduce(parts.maps, reduction, layout)
         size = clean[0].numel()
         inside = top(clean.flatten(1), count(default_k(size) if k is None else k, size))
 
         def objective(maps: Tensor, which: Tensor) -> Tensor:
-            kept = shares(reduce(maps, reduction)).flatten(1)
+            kept = shares(reduce(maps, reduction, layout)).flatten(1)
             return -(kept * inside[which]).sum(1)
 
         v = slope_of(objective, parts.maps, everyone)

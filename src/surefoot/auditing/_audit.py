@@ -20,7 +20,7 @@ from surefoot.auditing._result import AuditResult
 from surefoot.auditing._unit import Rows, measure
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
-from surefoot.maps import Reduction
+from surefoot.maps import Layout, Reduction, check_layout
 from surefoot.metric import Metric
 from surefoot.progress import Progress, Report, reporter
 from surefoot.recipes import digest, show
@@ -37,6 +37,7 @@ def audit(
     attacks: Mapping[str, Any] | Sequence[Any] | None = None,
     metrics: Mapping[str, Any] | Sequence[str | Metric | Any] = METRICS,
     reduction: Reduction = "sum_abs",
+    layout: Layout | None = None,
     limit: int | None = None,
     batch_size: int = 64,
     masks: str | Tensor | None = None,
@@ -84,6 +85,8 @@ def audit(
         metrics: names (`metric.names()`), `metric.get(name, **options)`, or callables whose
             parameters are named as in `Metric.needs`; a mapping gives names of one's own.
         reduction: of attributions to maps; attacks must have the same.
+        layout: what the axes of the inputs mean, where three axes leave it open and the model
+            does not say, see `surefoot.models.Classifier`.
         limit: number of samples to take; None takes all that are right.
         batch_size: samples that go through together; it bounds memory, not results.
         masks: where the object is, for metrics of localisation: one bool map a sample in the
@@ -136,6 +139,7 @@ def audit(
         trials,
         measures(metrics, bool(trials)),
         reduction,
+        layout and check_layout(layout),
     )
     _plan.check_masks(plan.measures, masks)
     if out is not None:
@@ -195,6 +199,7 @@ def _settings(plan: Plan, tally: Tally, options: Mapping[str, Any]) -> dict[str,
         "floors": {trial.name: trial.control for trial in plan.trials if trial.control},
         "metrics": {one.name: one.facts() for one in plan.measures},
         "reduction": plan.reduction,
+        "layout": plan.layout,
         **options,
         "samples": asdict(tally),
         "versions": versions("torch", "numpy", "pandas", "scipy"),
