@@ -85,12 +85,7 @@ def check_second_order(
     Agreement(on softplus beta=30: cosine 1.000000 (lowest 1.000000), same sign 100.00% (lowest \
 100.00%))
     """
-    explainer = as_explainer(explainer)
-    if isinstance(explainer, Decoy) or not second.has_finite(explainer):
-        raise SurefootError(
-            f"{explainer!r} is differentiated by double backward in any case; check Gradient, "
-            "InputXGradient, IntegratedGradients or SmoothGrad(Gradient())"
-        )
+    explainer = _with_a_form(explainer)
     with torch.inference_mode(False), torch.no_grad():
         request = gradients.query(model, inputs, target, extra, False, layout)
         layout = request.needed_layout()
@@ -113,6 +108,17 @@ def check_second_order(
             lambda asked, _: explainer.attribute(asked), moment, objective, rows(explainer, request)
         )
     return _compare(differ, true, sharp)
+
+
+def _with_a_form(explainer: Explainer) -> Explainer:
+    """The explainer, if finite differences know its form."""
+    explainer = as_explainer(explainer)
+    if isinstance(explainer, Decoy) or not second.has_finite(explainer):
+        raise SurefootError(
+            f"{explainer!r} is differentiated by double backward in any case; check Gradient, "
+            "InputXGradient, IntegratedGradients or SmoothGrad(Gradient())"
+        )
+    return explainer
 
 
 def _compare(differ: Tensor, true: Tensor, beta: float | None) -> Agreement:
