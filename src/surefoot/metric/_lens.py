@@ -5,8 +5,11 @@ from torch.nn import functional
 
 from surefoot.errors import SurefootError
 from surefoot.maps import Count, check_grid, check_pair, count, result_type, rows, top
+from surefoot.metric._kinds import ONE, PAIR, UP
+from surefoot.metric._registry import measure
 
 
+@measure(PAIR, ONE, UP)
 def lens_recall(a: Tensor, b: Tensor, k: Count = 1000, *, window: int = 1) -> Tensor:
     """Share of the k largest pixels of `b` that lie near the k largest of `a`; higher is better.
 
@@ -38,6 +41,7 @@ def lens_recall(a: Tensor, b: Tensor, k: Count = 1000, *, window: int = 1) -> Te
     return (dilate(first, window) & second).flatten(1).sum(1).to(result_type(a, b)) / k
 
 
+@measure(PAIR, ONE, UP)
 def lens_precision(a: Tensor, b: Tensor, k: Count = 1000, *, window: int = 1) -> Tensor:
     """Share of the k largest pixels of `a` that lie near the k largest of `b`; higher is better.
 
