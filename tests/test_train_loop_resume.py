@@ -17,7 +17,7 @@ from surefoot.data import CropAndFlip, Samples
 from surefoot.models import Classifier
 from surefoot.train._base import Objective, Parts
 from surefoot.train._passes import Passes
-from surefoot.train.loop import Loop, Validation, _checkpoint, _logs, fit
+from surefoot.train.loop import Loop, Validation, _checkpoint, _logs, _session, fit
 
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("safetensors")
@@ -362,6 +362,6 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path):
 
 def test_another_version_warns(tmp_path, monkeypatch):
     assert in_a_process(killed_at_step, tmp_path, 5) == -signal.SIGKILL
-    monkeypatch.setattr(_checkpoint, "versions", lambda: {"torch": "0.4"})
+    monkeypatch.setattr(_session, "versions", lambda *_: {"torch": "0.4"})
     with pytest.warns(SurefootWarning, match="may not be the same to the bit"):
         run(tmp_path, resume=True)
