@@ -26,12 +26,16 @@ def door(first: Callable[P, A], **defaults: Any) -> Callable[[Callable[[A], R]],
     def enter(read: Callable[[A], R]) -> Callable[P, R]:
         @functools.wraps(read)
         def whole(*given: P.args, **options: P.kwargs) -> R:
+            try:
+                signature.bind(*given, **options)
+            except TypeError as error:  # in the name of the function that was called
+                raise TypeError(f"{read.__name__}() {error}") from None
             return read(built(*given, **options))
 
         result = inspect.signature(read).return_annotation
-        whole.__annotations__ = {**first.__annotations__, "return": result}
         signature = inspect.signature(built).replace(return_annotation=result)
         whole.__signature__ = signature  # type: ignore[attr-defined]
+        whole.__annotations__ = {**first.__annotations__, "return": result}
         return whole
 
     return enter

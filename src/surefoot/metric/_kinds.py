@@ -24,7 +24,8 @@ Args:
     steps: number of steps S; None takes 32, or as many as there are places (or regions).
     share: of all places removed in the end, in (0, 1].
     shares: of the places, each in (0, 1).
-    baseline: what replaces a place, see `perturbation_curve`.
+    baseline: what replaces a place: "mean", "blur", "black", "noise", a number, a tensor or a
+        callable, see `perturbation_curve`.
     score: F, see `explain.Gradient`.
     seed: of the draws.
     extra: further keyword inputs of the model, each with leading dimension N.
@@ -32,10 +33,11 @@ Args:
 
 Raises:
     SurefootError: a training-mode model, inputs that are not finite, a map that does not fit, a
-        target out of range, or settings that do not fit the map.
+        target out of range, an unknown baseline or score, or more steps, shares or regions than
+        the map has.
 """
 
-# Docstrings are completed from these: see `completed`.
+# `measure` completes docstrings from these, section by section and argument by argument.
 SHARED = {
     PAIR: """
 Args:
@@ -62,7 +64,6 @@ Raises:
 """,
     MODEL_MAP: _MODEL,
     MODEL_ATTRIBUTIONS: _MODEL,
-    MOVED: "",
     EXPLAINER: """
 Args:
     explainer: callable (model, inputs, target) -> maps (N, ...), each sample by itself.

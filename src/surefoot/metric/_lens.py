@@ -46,7 +46,19 @@ def lens_precision(a: Tensor, b: Tensor, k: Count = 1000, *, window: int = 1) ->
     """Share of the k largest pixels of `a` that lie near the k largest of `b`; higher is better.
 
     |top_k(a) & N_w(top_k(b))| / k (Kamath et al., AAAI 2024: LENS-prec@k): `lens_recall` with the
-    maps exchanged. Arguments, range and errors are those of `lens_recall`.
+    maps exchanged.
+
+    Args:
+        a: maps (N, H, W) of the originals.
+        b: maps of the same shape, of the perturbed inputs.
+        k: number of pixels, or their share if a float below 1.
+        window: w in pixels; 0 gives `topk_intersection`.
+
+    Returns:
+        (N,) in [0, 1], never below `topk_intersection`.
+
+    Raises:
+        SurefootError: as `lens_recall`.
 
     >>> import torch
     >>> a, b = torch.zeros(1, 3, 3), torch.zeros(1, 3, 3)

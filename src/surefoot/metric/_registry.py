@@ -58,8 +58,8 @@ def measure(
     """Register a function as a metric, and complete its docstring by what its kind shares."""
 
     def register(function: Function) -> Function:
-        shared = SHARED[needs]
-        function.__doc__ = completed(function.__doc__ or "", shared, _arguments(function))
+        shared, own = SHARED.get(needs, ""), function.__doc__ or ""
+        function.__doc__ = completed(own, shared, _arguments(function))
         _METRICS[function.__name__] = Metric(function, needs, span, higher_is_better)
         return function
 
