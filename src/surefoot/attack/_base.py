@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from surefoot import checks, gradients
 from surefoot.attack import _beta
 from surefoot.attack._beta import Beta
-from surefoot.attack._case import Case, SecondOrder, check_decoys, explained, view_of
+from surefoot.attack._case import Case, SecondOrder, check_decoys, view_of
 from surefoot.attack._result import AttackResult
 from surefoot.attack._scores import default_k, similarities
 from surefoot.attack._search import Best, Goal, Search
@@ -210,8 +210,7 @@ class AttributionAttack(Recipe, ABC):
         """The best iterates of the same attack on the map that a decoy map enhances."""
         if not isinstance(case.explainer, Decoy):
             return None
-        base = as_explainer(case.explainer.base)
-        plain = replace(case, explainer=base, maps=explained(base, case.request))
+        plain = case.on_base
         alone = replace(self, candidates=1, stop_at=None, progress=False)
         return alone.explore(plain, budget, box, self.hold(self.reduced(plain.maps)))
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from surefoot import checks
-from surefoot.attack import FGSM, PGD, AttributionAttack, AutoAttack
+from surefoot.attack import AttributionAttack, PredictionAttack
 from surefoot.auditing._batches import Models
 from surefoot.auditing._controls import RANDOM_MAP, RandomMap, control_names, random_signs
 from surefoot.auditing._measures import Measure
@@ -161,7 +161,7 @@ def _each_budget(name: str, one: Any, reduction: Reduction) -> list[tuple[str, A
         raise SurefootError(
             f"the attack {name!r} is {show(one)}, expected one such as TopK(Linf(8 / 255))"
         )
-    if isinstance(one, FGSM | PGD | AutoAttack):
+    if isinstance(one, PredictionAttack):
         raise SurefootError(
             f"the attack {name!r} is {show(one)}, which attacks predictions; an audit takes attacks"
             " on explanations, such as TopK"

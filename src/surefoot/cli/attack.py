@@ -14,7 +14,7 @@ from surefoot.attack import AttackResult, AttributionAttack, RandomSign, default
 from surefoot.cli import _photographs as photographs
 from surefoot.cli._attacks import add_attack_options, make_attack, make_controls
 from surefoot.cli._photographs import Case, Progress
-from surefoot.decoy import choose_layer
+from surefoot.decoy import Settings, choose_layer
 from surefoot.explain import Decoy, Explainer, parse, reduce, to_json
 from surefoot.files import write_tensors
 
@@ -123,9 +123,7 @@ def _settled(explainer: Explainer, case: Case) -> Explainer:
     """The explainer, a decoy map's with its layer named."""
     if not isinstance(explainer, Decoy):
         return explainer
-    layer = choose_layer(
-        case.model, case.images[0], {}, explainer.layer, explainer.patch, explainer.decoys
-    )
+    layer = choose_layer(case.model, case.images[0], {}, Settings.of(explainer))
     return replace(explainer, layer=layer)
 
 

@@ -17,7 +17,7 @@ from surefoot.cli._shared import (
     load_model,
     try_model,
 )
-from surefoot.decoy import Layer, default_layer, layers
+from surefoot.decoy import Layer, Settings, default_layer, layers
 from surefoot.errors import SurefootError
 from surefoot.explain import Gradient
 from surefoot.gradients import Score
@@ -38,7 +38,6 @@ _EXTRAS = {
     "torchvision": ("torchvision",),
 }
 _SCORES: tuple[Score, ...] = ("logit", "log_probability")
-_PATCH, _DECOYS = 3, 64
 _LEAST_COVERAGE = 0.1
 _MOST_LAYERS = 12
 
@@ -153,8 +152,8 @@ def _second(model: nn.Module, pixels: Tensor, score: Score) -> str:
 
 def _layers(model: nn.Module, pixels: Tensor) -> list[str]:
     try:
-        found = layers(model, pixels, patch=_PATCH, decoys=_DECOYS)
-        chosen = default_layer(model, pixels, _PATCH, _DECOYS, {})
+        found = layers(model, pixels)
+        chosen = default_layer(model, pixels, Settings(), {})
     except (SurefootError, RuntimeError) as error:
         return [f"decoys   no layer: {_first_line(error)}"]
     fit = _fit(found, chosen)

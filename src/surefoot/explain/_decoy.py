@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
-from surefoot.decoy import Effort, Mask, Part, Search, Units, choose_layer, prepare
+from surefoot.decoy import Effort, Mask, Part, Search, Settings, Units, choose_layer, prepare
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain._base import Explainer, as_explainer
 from surefoot.explain._explanation import Explanation
@@ -90,7 +90,7 @@ class Decoy(Explainer):
         checks.check_model(model)
         checks.check_inputs(inputs)
         more = checks.check_extra(extra, len(inputs))
-        name = choose_layer(model, inputs, more, self.layer, self.patch, self.decoys)
+        name = choose_layer(model, inputs, more, Settings.of(self))
         return super(Decoy, replace(self, layer=name)).explain(model, inputs, target, extra=extra)
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:
@@ -166,21 +166,8 @@ class Decoy(Explainer):
                 raise SurefootError(f"{value!r} is unknown; choose one of {get_args(choices)}")
         if self.source == "blur" and request.inputs.ndim != 4:
             raise SurefootError('source="blur" needs images (N, C, H, W); use "noise"')
-        return prepare(
-            request.model,
-            request.inputs.detach(),
-            request.extra,
-            layer=self.layer,
-            patch=self.patch,
-            stride=self.stride,
-            epsilon=self.epsilon,
-            decoys=self.decoys,
-            bounds=self.bounds,
-            seed=self.seed,
-            units=self.units,
-            cap=self.cap,
-            effort=self.effort,
-        )
+        inputs = request.inputs.detach()
+        return prepare(request.model, inputs, request.extra, Settings.of(self))
 
     def _tally(self, one: Query, search: Search) -> "_Tally":
         tally = _Tally()
