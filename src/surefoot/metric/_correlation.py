@@ -153,10 +153,11 @@ def monotonicity_correlation(
     groups = min(32, entries) if groups is None else groups
     if not 2 <= groups <= entries:
         raise SurefootError(f"groups={groups}, expected 2 to {entries}, the places of a map")
-    fill = given_or_drawn(noise, images, samples, lambda some: draws.uniform(seed, some, images))
+    drawn = given_or_drawn(noise, images, samples, lambda some: draws.uniform(seed, some, images))
+    fill = drawn.draw(slice(0, drawn.count))
     group = (ordinal(-rows(attributions)) * groups).div(entries, rounding_mode="floor")
     placed = group.view(len(images), *shape)
-    loss = _squared_changes(asked, placed, groups, fill.all(), score)
+    loss = _squared_changes(asked, placed, groups, fill, score)
     sums = wide(attributions).new_zeros(len(images), groups)
     sums = sums.scatter_add_(1, group, wide(attributions.detach()))
     return correlation(average(sums), average(loss)).to(result_type(images))
@@ -167,14 +168,14 @@ def _squared_changes(
 ) -> Tensor:
     """Mean squared change of the score when a group's places come from the noise, (N, G)."""
     images = asked.images
-    index = torch.arange(groups, device=images.device).repeat_interleave(len(noise))
-    turn = torch.arange(len(index), device=images.device) % len(noise)
+    each = [torch.arange(n, device=images.device) for n in (groups, len(noise))]
+    place, turn = torch.cartesian_prod(*each).T
 
     def points(block: Block) -> Tensor:
-        here = index[block.variants].view(-1, *[1] * (images.ndim - 1))
+        here = place[block.variants].view(-1, *[1] * (images.ndim - 1))
         fill = noise[turn[block.variants]]
         return torch.where(group[block.samples, None] == here, fill, images[block.samples, None])
 
-    changed = asked.scores(len(index), points, score)
+    changed = asked.scores(len(place), points, score)
     change = (changed - asked.unchanged(score)).square()
     return change.view(len(images), groups, -1).mean(2)

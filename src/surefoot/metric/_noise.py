@@ -21,10 +21,6 @@ class Noise:
     count: int
     draw: Callable[[slice], Tensor]
 
-    def all(self) -> Tensor:
-        """All of them, (M, ...)."""
-        return self.draw(slice(0, self.count))
-
 
 def given_or_drawn(
     noise: Tensor | None, images: Tensor, samples: int, draw: Callable[[slice], Tensor]

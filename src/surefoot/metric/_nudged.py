@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws
@@ -24,14 +23,16 @@ class Moved(NamedTuple):
     Attributes:
         samples: which.
         step: the nudges (v, ...).
-        points: the image itself and the nudged ones, (n, 1 + v, ...).
+        here: the images, (n, 1, ...).
+        there: the nudged ones, (n, v, ...).
         before: map of the image, (n, 1, d).
         after: maps of the nudged images, (n, v, d).
     """
 
     samples: slice
     step: Tensor
-    points: Tensor
+    here: Tensor
+    there: Tensor
     before: Tensor
     after: Tensor
 
@@ -72,8 +73,7 @@ class Nudged:
             here, step = images[block.samples, None], self.noise.draw(block.variants)
             there = here + step
             after = self._maps(block.samples, there)
-            points = torch.cat([here, there], 1)
-            return value(Moved(block.samples, step, points, before[block.samples], after))
+            return value(Moved(block.samples, step, here, there, before[block.samples], after))
 
         return self.grid.over(self.noise.count, compute)
 

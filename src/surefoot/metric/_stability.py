@@ -122,7 +122,7 @@ def _stability(nudges: Nudged, view: View, *, relative: bool) -> Tensor:
 
     def value(moved: Moved) -> Tensor:
         change = norm(_relative(moved.before, moved.after))
-        seen, found = view(moved.samples, moved.points)
+        seen, found = view(moved.samples, torch.cat([moved.here, moved.there], 1))
         before, after = seen[:, :1], seen[:, 1:]
         way = norm(_relative(before, after) if relative else before - after)
         label = found.argmax(2)
