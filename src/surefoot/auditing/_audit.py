@@ -16,7 +16,7 @@ from surefoot.auditing._result import AuditResult
 from surefoot.auditing._settings import Settings
 from surefoot.auditing._unit import Rows, measure
 from surefoot.explain import Explainer
-from surefoot.maps import Reduction
+from surefoot.maps import Layout, Reduction
 from surefoot.metric import Metric
 from surefoot.progress import Progress, Report, reporter
 
@@ -31,6 +31,7 @@ def audit(
     attacks: Mapping[str, Any] | Sequence[Any] | None = None,
     metrics: Mapping[str, Any] | Sequence[str | Metric | Any] = METRICS,
     reduction: Reduction = "sum_abs",
+    layout: Layout | None = None,
     limit: int | None = None,
     batch_size: int = 64,
     masks: str | Tensor | None = None,
@@ -78,6 +79,8 @@ def audit(
         metrics: names (`metric.names()`), `metric.get(name, **options)`, or callables whose
             parameters are named as in `Metric.needs`; a mapping gives names of one's own.
         reduction: of attributions to maps; attacks must have the same.
+        layout: what the axes of the inputs mean, where three axes leave it open and the model
+            does not say, see `surefoot.models.Classifier`.
         limit: number of samples to take; None takes all that are right.
         batch_size: samples that go through together; it bounds memory, not results.
         masks: where the object is, for metrics of localisation: one bool map a sample in the
@@ -125,6 +128,7 @@ def audit(
         attacks=attacks,
         metrics=metrics,
         reduction=reduction,
+        layout=layout,
         limit=limit,
         batch_size=batch_size,
         masks=masks,

@@ -13,9 +13,11 @@ from surefoot.auditing._batches import Source, Tally
 from surefoot.auditing._metrics import measures
 from surefoot.auditing._plan import Plan
 from surefoot.checks import check_whole
-from surefoot.maps import Reduction
+from surefoot.maps import Layout, Reduction, check_layout
 from surefoot.recipes import digest, show
 from surefoot.version import versions
+
+_RECORDED = ("reduction", "layout", "limit", "batch_size", "draws", "seed")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,6 +33,7 @@ class Settings:
     attacks: Any
     metrics: Any
     reduction: Reduction
+    layout: Layout | None
     limit: int | None
     batch_size: int
     masks: str | Tensor | None
@@ -43,6 +46,8 @@ class Settings:
             value = getattr(self, name)
             if (name, value) != ("limit", None):
                 check_whole(name, value, 1)
+        if self.layout is not None:
+            check_layout(self.layout)
         for package in ("pandas", "scipy.stats"):
             errors.optional(package, "audit")
 
@@ -54,7 +59,7 @@ class Settings:
         explainers = _plan.explainers(self.explainers, self.controls, self.seed)
         found = measures(self.metrics, bool(trials))
         _plan.check_masks(found, self.masks)
-        return Plan(models, explainers, trials, found, self.reduction)
+        return Plan(models, explainers, trials, found, self.reduction, self.layout)
 
     def source(self, loader: Any, plan: Plan) -> Source:
         """Which samples of the data are audited."""
@@ -68,7 +73,7 @@ class Settings:
             "attacks": {trial.name: show(trial.draws[0]) for trial in plan.trials},
             "floors": {trial.name: trial.control for trial in plan.trials if trial.control},
             "metrics": {one.name: one.facts() for one in plan.measures},
-            **{n: getattr(self, n) for n in ("reduction", "limit", "batch_size", "draws", "seed")},
+            **{name: getattr(self, name) for name in _RECORDED},
             "samples": asdict(tally),
             "versions": versions("torch", "numpy", "pandas", "scipy"),
         }

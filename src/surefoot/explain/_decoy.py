@@ -14,6 +14,7 @@ from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain._base import Explainer, as_explainer
 from surefoot.explain._explanation import Explanation
 from surefoot.gradients import Query
+from surefoot.maps import Layout
 
 Source = Literal["optimised", "constant", "noise", "blur"]
 Aggregate = Literal["range", "mean"]
@@ -85,13 +86,16 @@ class Decoy(Explainer):
         target: checks.Target = None,
         *,
         extra: Mapping[str, Tensor] | None = None,
+        layout: Layout | None = None,
     ) -> Explanation:
         """Like `Explainer.explain`; the result's recipe names the layer that was taken."""
         checks.check_model(model)
         checks.check_inputs(inputs)
         more = checks.check_extra(extra, len(inputs))
         name = choose_layer(model, inputs, more, Settings.of(self))
-        return super(Decoy, replace(self, layer=name)).explain(model, inputs, target, extra=extra)
+        return super(Decoy, replace(self, layer=name)).explain(
+            model, inputs, target, extra=extra, layout=layout
+        )
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:
         """Like `attribute`; adds "low", "high", "deviation", "swing" and "coverage"."""
@@ -107,13 +111,18 @@ class Decoy(Explainer):
         return self._checked(torch.stack([tally.result(self.aggregate) for tally in tallies]))
 
     def offsets(
-        self, model: nn.Module, inputs: Tensor, *, extra: Mapping[str, Tensor] | None = None
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        *,
+        extra: Mapping[str, Tensor] | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
         """The decoys minus the inputs, (N, M, ...), as an adaptive attack holds them fixed.
 
         Arguments and errors are those of `surefoot.decoy.make_decoys`.
         """
-        request = gradients.query(model, inputs, 0, extra, create_graph=False)
+        request = gradients.query(model, inputs, 0, extra, False, layout)
         search = self._prepare(request)
         found = inputs.new_zeros(len(inputs), search.count, *inputs.shape[1:])
         for i in _each(request):
@@ -131,6 +140,7 @@ class Decoy(Explainer):
         *,
         extra: Mapping[str, Tensor] | None = None,
         create_graph: bool | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
         """The decoy map over `inputs + offsets`, with offsets given and held fixed.
 
@@ -143,6 +153,7 @@ class Decoy(Explainer):
             target: class index, (N,) or None.
             extra: further keyword inputs of the model.
             create_graph: whether the result can be differentiated.
+            layout: what the axes of `inputs` mean.
 
         Returns:
             Attributions (N, ...).
@@ -152,7 +163,7 @@ class Decoy(Explainer):
                 f"offsets have shape {tuple(offsets.shape)}, expected (N, M, ...) for inputs "
                 f"{tuple(inputs.shape)}"
             )
-        request = gradients.query(model, inputs, target, extra, create_graph)
+        request = gradients.query(model, inputs, target, extra, create_graph, layout)
         results = []
         for i in _each(request):
             tally = _Tally()
