@@ -99,7 +99,12 @@ def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
 def explained(explainer: Explainer, request: Query) -> Tensor:
     """The map of a request, checked, without a graph."""
     return explainer(
-        request.model, request.inputs, request.target, extra=request.extra, create_graph=False
+        request.model,
+        request.inputs,
+        request.target,
+        extra=request.extra,
+        create_graph=False,
+        layout=request.layout,
     )
 
 

@@ -158,6 +158,7 @@ class Adaptive(View):
                     one.target,
                     extra=one.extra,
                     create_graph=False,
+                    layout=one.layout,
                 )
                 for one, offsets in zip(singles(request), found, strict=True)
             )
@@ -175,7 +176,9 @@ class Adaptive(View):
     def _search(self, moment: Moment) -> None:
         request = moment.request
         for number, one in zip(moment.which, singles(request), strict=True):
-            offsets = self.explainer.offsets(one.model, one.inputs.detach(), extra=one.extra)[0]
+            offsets = self.explainer.offsets(
+                one.model, one.inputs.detach(), extra=one.extra, layout=one.layout
+            )[0]
             if self.explainer.include_original:
                 offsets = torch.cat([offsets, torch.zeros_like(offsets[:1])])
             self.held[int(number)] = offsets
@@ -202,6 +205,7 @@ class Adaptive(View):
                 request.target,
                 extra=request.extra,
                 create_graph=True,
+                layout=request.layout,
             )
 
         return exact(attribute, moment, objective, 1)

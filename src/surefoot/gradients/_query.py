@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.gradients._run import predict
+from surefoot.maps import Layout, known_layout, layout_of
 
 
 @dataclass(frozen=True)
 class Query:
     """One request, checked: what is explained, for which class, and whether a graph is wanted.
+
+    `layout` is what the axes of the inputs mean, None where three axes are left unsaid.
 
     Explainers pass it down to the explainers they wrap; `expand` and `take` keep `target` and
     `extra` in step with the rows.
@@ -23,6 +26,15 @@ class Query:
     target: Tensor
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     create_graph: bool = False
+    layout: Layout | None = None
+
+    def needed_layout(self) -> Layout:
+        """What the axes of the inputs mean.
+
+        Raises:
+            SurefootError: they have three axes and neither the call nor the model says.
+        """
+        return layout_of(self.inputs, layout=self.layout)
 
     def take(self, samples: slice | Tensor) -> "Query":
         """The same request for some of the samples, by slice, numbers or mask."""
@@ -50,14 +62,17 @@ def query(
     target: checks.Target = None,
     extra: Mapping[str, Tensor] | None = None,
     create_graph: bool | None = None,
+    layout: Layout | None = None,
 ) -> Query:
     """Check a request and resolve its target; `target=None` is the class predicted for `inputs`.
 
     Whether a given target is within the model's classes is checked where its score is taken.
-    `create_graph=None` means: if `inputs` require a gradient and gradients are enabled.
+    `create_graph=None` means: if `inputs` require a gradient and gradients are enabled. `layout`
+    is what the axes of `inputs` mean, where the model does not say so and it can be mistaken.
     """
     checks.check_model(model)
     checks.check_inputs(inputs)
+    layout = known_layout(inputs, model, layout)
     extra = checks.check_extra(extra, len(inputs))
     if create_graph is None:
         create_graph = inputs.requires_grad and torch.is_grad_enabled()
@@ -68,7 +83,7 @@ def query(
             labels = predict(model, inputs, extra).argmax(1)
         else:
             labels = ordinary(checks.check_target(target, inputs))
-    return Query(model, inputs, labels, extra, create_graph)
+    return Query(model, inputs, labels, extra, create_graph, layout)
 
 
 def ordinary(tensor: Tensor) -> Tensor:

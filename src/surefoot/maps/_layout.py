@@ -36,7 +36,11 @@ _BY_RANK: dict[int, Layout] = {2: "record", 4: "image", 5: "volume"}
 
 
 def layout_of(
-    inputs: Tensor | Sequence[int], model: nn.Module | None = None, layout: Layout | None = None
+    inputs: Tensor | Sequence[int],
+    model: nn.Module | None = None,
+    layout: Layout | None = None,
+    *,
+    what: str = "inputs",
 ) -> Layout:
     """The layout of a batch: as given, else as the model says, else what its rank leaves open.
 
@@ -45,6 +49,7 @@ def layout_of(
         model: which may say it: `models.Classifier(net, layout="signal")`, or any module with an
             attribute `layout`.
         layout: as the call says it.
+        what: has these axes, for the message.
 
     Raises:
         SurefootError: nobody says it and it can be mistaken; call and model differ; it does not
@@ -58,12 +63,12 @@ def layout_of(
         shape = _shape(inputs)
         if len(shape) != 3:
             raise SurefootError(
-                f"inputs have shape {shape}, expected one of "
+                f"{what} have shape {shape}, expected one of "
                 + ", ".join(f'{axes.words} "{name}"' for name, axes in _AXES.items())
                 + "; reshape them inside the model"
             )
         raise SurefootError(
-            f"inputs have shape {shape}: a signal (N, C, L), or embedded tokens (N, T, D)? Say "
+            f"{what} have shape {shape}: a signal (N, C, L), or embedded tokens (N, T, D)? Say "
             'which: surefoot.models.Classifier(model, layout="signal"), or layout="signal" in '
             'this call; "tokens" likewise. Images without a channel axis get one: x[:, None]'
         )
@@ -85,12 +90,13 @@ def known_layout(
 
 
 def said_by(model: nn.Module | None) -> Layout | None:
-    """What a model, or what a wrapper with `.module` or `._orig_mod` wraps, says of its inputs."""
+    """What a model, or what it wraps as `.module`, `.model` or `._orig_mod`, says of its inputs."""
     while isinstance(model, nn.Module):
         said = getattr(model, "layout", None)
         if isinstance(said, str) and said in _AXES:
             return said
-        model = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
+        inner = (getattr(model, name, None) for name in ("module", "model", "_orig_mod"))
+        model = next((one for one in inner if isinstance(one, nn.Module)), None)
     return None
 
 
