@@ -12,6 +12,7 @@ from surefoot.gradients._autograd import (
     sum_blocks as sum_blocks,
     value_and_gradient as value_and_gradient,
 )
+from surefoot.gradients._faults import keeping as keeping, translated as translated
 from surefoot.gradients._query import Query as Query, ordinary as ordinary, query as query
 from surefoot.gradients._run import forward as forward, predict as predict, run as run
 from surefoot.gradients._scores import (
