@@ -2,10 +2,14 @@
 
 from surefoot.report._attack_picture import attack_picture
 from surefoot.report._attacked import Attacked, attack_table, join
-from surefoot.report._files import SUFFIXES, check_suffix, render
+from surefoot.report._files import SUFFIXES, bitmap as bitmap, check_suffix, render
+from surefoot.report._images import coloured as coloured, painted as painted
 from surefoot.report._look import Look as Look, Scale as Scale, Size as Size
+from surefoot.report._panel import percent as percent
 from surefoot.report._picture import picture, png
+from surefoot.report._text import printable as printable
 
+# What is imported and not named here serves the command line; it is no promise to users.
 __all__ = [
     "SUFFIXES",
     "Attacked",
