@@ -155,6 +155,7 @@ def _found(case: Case, row: int, whole: Explanation, seconds: float) -> dict[str
         "layer": getattr(whole.explainer, "layer", None),
         "coverage": None if coverage is None or coverage.ndim else round(float(coverage), 4),
         "sees": case.seen[row] or "all of it",
+        "tiles": len(list(_tiles.each(case.images[row], case.size))) if case.fit == "tile" else 1,
         "seconds": round(seconds, 2),
     }
     return found
@@ -169,6 +170,8 @@ def _line(found: Mapping[str, Any]) -> str:
         said.append(f"decoys at layer {found['layer']}")
     if found["coverage"] is not None:
         said.append(f"cover {found['coverage']:.0%}".replace("%", " %"))
+    if found["tiles"] > 1:
+        said.append(f"the mean of {found['tiles']} tiles")
     if found["sees"] != "all of it":
         said.append(f"of {found['sees']} of the photograph")
     return f"{found['photograph']}: {'; '.join(said)}; {found['seconds']:.1f} s"
