@@ -12,6 +12,11 @@ from surefoot.gradients._autograd import (
     sum_blocks as sum_blocks,
     value_and_gradient as value_and_gradient,
 )
+from surefoot.gradients._calls import (
+    arranged as arranged,
+    check_call as check_call,
+    further_names as further_names,
+)
 from surefoot.gradients._query import Query as Query, ordinary as ordinary, query as query
 from surefoot.gradients._run import forward as forward, predict as predict, run as run
 from surefoot.gradients._scores import (
