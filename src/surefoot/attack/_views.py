@@ -189,8 +189,8 @@ class Adaptive(View):
         count = len(found[0])
         if self.subset is None or self.subset >= count:
             return torch.stack(found)
-        source = draws.generator(self.seed, _SUBSETS + moment.step)
-        chosen = torch.randperm(count, generator=source)[: self.subset].to(found[0].device)
+        order = draws.permutation(self.seed, _SUBSETS + moment.step, count)
+        chosen = order[: self.subset].to(found[0].device)
         return torch.stack([offsets[chosen] for offsets in found])
 
     def _exact(self, moment: Moment, offsets: Tensor, objective: Objective) -> Tensor:
@@ -243,7 +243,7 @@ def exact(
                 )
             return objective(maps, which)
 
-        return gradients.value_and_gradient(value, some.inputs)[1]
+        return gradients.value_and_gradient(value, some.inputs, again=True)[1]
 
     parts = each_block(len(request.inputs), 1, at_once, compute)
     return gradients.sum_blocks(parts, request.inputs)

@@ -10,13 +10,8 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from surefoot import gradients, models
-from surefoot.cli._shared import (
-    DEFAULT_CHANNELS,
-    DEFAULT_SIZE,
-    add_model_options,
-    load_model,
-    try_model,
-)
+from surefoot.cli._options import DEFAULT_CHANNELS, DEFAULT_SIZE, add_config, make_parser
+from surefoot.cli._shared import add_model_options, load_model, try_model
 from surefoot.decoy import Layer, Settings, default_layer, layers
 from surefoot.errors import SurefootError
 from surefoot.explain import Gradient
@@ -44,14 +39,11 @@ _MOST_LAYERS = 12
 
 def parser() -> ArgumentParser:
     """The options of the command."""
-    options = ArgumentParser(
-        description="Tell what this machine and a model support: devices, extras, derivatives, "
-        "and the layers that decoys can be made at.",
-        exit_on_error=False,
+    options = make_parser(
+        "Tell what this machine and a model support: devices, extras, derivatives, and the layers "
+        "that decoys can be made at."
     )
-    options.add_argument(
-        "--config", action="config", metavar="FILE.yaml", help="take options from a file"
-    )
+    add_config(options)
     add_model_options(options, default=None)
     return options
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from surefoot import gradients
+from surefoot import gradients, programs
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer, check_attributions, check_classes, refuse_graph
@@ -88,7 +88,8 @@ class Captum(Explainer):
         refuse_graph(request, repr(self))
         *_, method = methods = find_methods(self.algorithm, self.options)
         _check_score(method, self.score)
-        with torch.inference_mode(False), torch.enable_grad():
+        eager = programs.eagerly(request.model)
+        with torch.inference_mode(False), torch.enable_grad(), eager:
             request = _plain(request)
             check_classes(request)
             check_hooks(method, request)
@@ -122,7 +123,7 @@ class _Scored(nn.Module):
     def __init__(self, model: nn.Module, extra: tuple[str, ...], score: Score) -> None:
         super().__init__()
         self.model, self.extra, self.score = model, extra, score
-        self.train(model.training)
+        self.training = False
 
     def forward(self, inputs: Tensor, *values: Tensor) -> Tensor:
         logits = gradients.forward(self.model, inputs, dict(zip(self.extra, values, strict=True)))

@@ -270,7 +270,9 @@ def _resized(direction: Tensor, move: Tensor, mask: Mask) -> Tensor:
 def _blurred(sample: Tensor, sigma: float = 5.0) -> Tensor:
     """The image under a Gaussian of `sigma` pixels, edges repeated."""
     reach = min(int(3 * sigma), min(sample.shape[2:]) - 1)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1).to(sample) / sigma) ** 2)
+    taps = torch.exp(
+        -0.5 * (torch.arange(-reach, reach + 1, device=sample.device).to(sample) / sigma) ** 2
+    )
     taps = (taps / taps.sum()).expand(sample.shape[1], 1, -1)
     for axis, kernel in ((2, taps[..., None]), (3, taps[..., None, :])):
         pad = [reach, reach, 0, 0] if axis == 3 else [0, 0, reach, reach]

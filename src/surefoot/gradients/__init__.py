@@ -17,6 +17,7 @@ from surefoot.gradients._calls import (
     check_call as check_call,
     further_names as further_names,
 )
+from surefoot.gradients._faults import keeping as keeping, translated as translated
 from surefoot.gradients._query import Query as Query, ordinary as ordinary, query as query
 from surefoot.gradients._run import forward as forward, predict as predict, run as run
 from surefoot.gradients._scores import (

@@ -10,15 +10,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
+from surefoot.gradients._faults import translated
 from surefoot.gradients._query import Query
 from surefoot.gradients._run import forward
 from surefoot.gradients._scores import Score, class_scores, single
+from surefoot.gradients._whole import missing, refuse
 
 _NO_GRADIENT = (
     "the model's output has no gradient with respect to its inputs; it may detach them, run under "
     "torch.no_grad(), or convert them to NumPy or to integers"
 )
-_COMPILED = ("donated buffer", "aot_autograd does not currently support double backward")
 
 
 def input_gradient(request: Query, score: Score) -> Tensor:
@@ -69,15 +70,38 @@ def _logits_and_gradients(
 ) -> tuple[Tensor, list[Tensor]]:
     again = request.create_graph
     with _autograd(again):
-        inputs = _differentiable(request)
-        logits = single(forward(request.model, inputs, request.extra))
+        inputs, logits = _passed(request)
         found = []
         totals = scores(logits)
         for left, total in zip(range(len(totals))[::-1], totals, strict=True):
             gradient = _gradient(total, inputs, again=again, keep=again or left > 0)
-            # Where the gradient does not depend on the inputs, its derivative is 0, not an error.
-            found.append(gradient + 0 * inputs if again else gradient)
+            found.append(_complete(gradient, inputs, total, request, scores) if again else gradient)
+        # Where a gradient does not depend on the inputs, its derivative is 0, not an error.
+        found = [gradient + 0 * inputs if again else gradient for gradient in found]
         return logits if again else logits.detach(), found
+
+
+def _passed(request: Query) -> tuple[Tensor, Tensor]:
+    """The inputs that are differentiated, and their logits in single precision at least."""
+    inputs = _differentiable(request)
+    return inputs, single(forward(request.model, inputs, request.extra))
+
+
+def _complete(
+    gradient: Tensor,
+    inputs: Tensor,
+    values: Tensor,
+    request: Query,
+    scores: Callable[[Tensor], Sequence[Tensor]],
+) -> Tensor:
+    """The gradient, whose derivative raises where a part of it is missing."""
+
+    def differentiate(asked: Query) -> tuple[Tensor, Tensor]:
+        inputs, logits = _passed(asked)
+        return inputs, _gradient(scores(logits)[0], inputs, again=True, keep=True)
+
+    lacks = missing(values, gradient, request, differentiate)
+    return gradient if lacks is None else refuse(gradient, inputs, lacks)
 
 
 def _gradient(values: Tensor, inputs: Tensor, *, again: bool, keep: bool) -> Tensor:
@@ -104,13 +128,14 @@ def mean_gradient(
     `make(block)` gives those variants of those samples, (n, v, ...); `weights` is (V,). Memory is
     one chunk of rows, whatever the number of variants, unless a graph is created.
     """
-    weights = weights.to(request.inputs)
+    weights = single(weights.to(request.inputs))
 
     def compute(block: Block) -> Tensor:
         points = make(block)
         rows = request.take(block.samples).expand(points)
-        gradients = input_gradient(rows, score).view_as(points)
-        return torch.einsum("v,nv...->n...", weights[block.variants], gradients)
+        gradients = single(input_gradient(rows, score).view_as(points))
+        # Not einsum, which autocast takes to 16 bits.
+        return (weights[block.variants].view(-1, *[1] * (points.ndim - 2)) * gradients).sum(1)
 
     rows = rows_per_batch(request.inputs, chunk)
     parts = each_block(len(request.inputs), len(weights), rows, compute)
@@ -118,16 +143,24 @@ def mean_gradient(
 
 
 def sum_blocks(parts: Iterator[tuple[Block, Tensor]], like: Tensor) -> Tensor:
-    """Add up the results of blocks into a tensor shaped like `like`; differentiable."""
-    total = torch.zeros_like(like, requires_grad=False)
+    """Add up the results of blocks into a tensor shaped like `like`; differentiable.
+
+    Sums are taken in single precision at least.
+    """
+    total = single(torch.zeros_like(like, requires_grad=False))
     for block, value in parts:
         total[block.samples] += value
-    return total
+    return total.to(like.dtype)
 
 
-def value_and_gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
-    """`function(at)`, (R,), and the gradient of each of its values in its own row, (R, ...)."""
-    with _autograd(create_graph=False):
+def value_and_gradient(
+    function: Callable[[Tensor], Tensor], at: Tensor, *, again: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`function(at)`, (R,), and the gradient of each of its values in its own row, (R, ...).
+
+    `again` says that the function holds gradients itself, whose graphs are differentiated here.
+    """
+    with _autograd(create_graph=again):
         point = at.detach().requires_grad_(True)
         value = function(point)
         (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
@@ -144,20 +177,5 @@ def _differentiable(request: Query) -> Tensor:
 def _autograd(create_graph: bool) -> Iterator[None]:
     # Fused attention has no second derivative; the plain kernel has.
     attention = sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext()
-    with torch.inference_mode(False), torch.enable_grad(), attention:
-        try:
-            yield
-        except RuntimeError as error:
-            if "modified by an inplace operation" in str(error):
-                raise SurefootError(
-                    "the model overwrites a tensor that its gradient needs (an in-place operation "
-                    "such as x += y or ReLU(inplace=True) after one that saves its output); set "
-                    f"inplace=False there. PyTorch says: {error}"
-                ) from error
-            if any(words in str(error) for words in _COMPILED):
-                raise SurefootError(
-                    "the model went through torch.compile, which has no second derivative; give "
-                    "the module from before (model._orig_mod), and compile it for what follows. "
-                    f"PyTorch says: {error}"
-                ) from error
-            raise
+    with torch.inference_mode(False), torch.enable_grad(), attention, translated():
+        yield

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot.gradients._faults import translated
 
 _CHANNELS_FIRST: "WeakSet[nn.Module]" = WeakSet()
 _CHANNELS_LAST: "WeakSet[nn.Module]" = WeakSet()
@@ -44,8 +45,13 @@ def run(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object
     is remembered by its first layer, whatever wraps it, and gets the ordinary layout. What the
     pass that failed did to buffers and random numbers is undone.
     """
-    if inputs.ndim != 4 or inputs.device.type != "cpu":
+    with translated(model, inputs):
+        if inputs.ndim == 4 and inputs.device.type == "cpu":
+            return _channels_last(model, inputs, extra)
         return model(inputs.clone(), **extra)
+
+
+def _channels_last(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object:
     layer = _first_layer(model)
     if layer not in _CHANNELS_FIRST:
         undo = None if layer in _CHANNELS_LAST else _undo(model)

@@ -8,13 +8,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from surefoot.errors import SurefootError
-
-# Where an operator of the program keeps whether it acts as in training.
-_TRAINING = {
-    torch.ops.aten.dropout.default: 2,
-    torch.ops.aten.native_dropout.default: 2,
-    torch.ops.aten.batch_norm.default: 5,
-}
+from surefoot.programs import training_nodes
 
 
 def load_exported(path: Path) -> nn.Module:
@@ -56,13 +50,11 @@ class _OneByOne(nn.Module):
 
 
 def _check_evaluation(program: ExportedProgram, path: Path) -> None:
-    for node in program.graph.nodes:
-        place = _TRAINING.get(node.target)
-        if place is not None and len(node.args) > place and node.args[place] is True:
-            raise SurefootError(
-                f"{path} was exported in training mode ({node.name}), which cannot be undone; "
-                "call model.eval() before torch.export.export"
-            )
+    for name in training_nodes(program.graph):
+        raise SurefootError(
+            f"{path} was exported in training mode ({name}), which cannot be undone; call "
+            "model.eval() before torch.export.export"
+        )
 
 
 def _batch_size(program: ExportedProgram) -> int | None:

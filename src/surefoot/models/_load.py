@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from surefoot import programs
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 from surefoot.models import _saved, _zoo
 from surefoot.models._card import Card, attach
@@ -74,7 +75,7 @@ def load(
     own = {"mean": found.mean, "std": found.std} if told is None else told
     mean = own["mean"] if mean is None else mean
     std = own["std"] if std is None else std
-    _evaluation(module)
+    programs.evaluate(module)
     if mean is not None or std is not None:
         module = Classifier(module, mean, std)
     if weights is not None:
@@ -191,9 +192,3 @@ def _working_directory_first() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
-
-
-def _evaluation(module: nn.Module) -> None:
-    """Like `module.eval()`, which exported programs refuse."""
-    for part in module.modules():
-        part.training = False
