@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from surefoot import checks, gradients
 from surefoot.budget import Box, Budget
 from surefoot.errors import SurefootError
-from surefoot.gradients import Query
+from surefoot.gradients import Inputs, Query
 from surefoot.recipes import Recipe
 
 
@@ -20,7 +21,7 @@ class PredictionResult:
 
     Attributes:
         attack: the recipe.
-        originals: (N, ...), the clean inputs.
+        originals: (N, ...), the clean inputs; of several inputs a tuple, here and below.
         inputs: (N, ...), each sample's worst iterate, or the clean input where that is worst.
         labels: (N,), what should be predicted.
         predictions: (N,), what is.
@@ -38,7 +39,7 @@ class PredictionResult:
         return self.predictions == self.labels
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.labels)
 
     def __getitem__(self, which: int | slice | Tensor) -> "PredictionResult":
         """The result of some samples; a number gives a batch of one."""
@@ -46,11 +47,17 @@ class PredictionResult:
             which = range(len(self))[which]
             which = slice(which, which + 1)
         names = ("originals", "inputs", "labels", "predictions")
-        return replace(self, **{name: getattr(self, name)[which] for name in names})
+        each = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: rows_of(value, which) for name, value in each.items()})
 
     def __repr__(self) -> str:
         share = self.robust.float().mean()
         return f"PredictionResult({self.attack!r}: {share:.1%} of {len(self)} still right)"
+
+
+def rows_of(value: Any, which: slice | Tensor) -> Any:
+    """Some rows of a tensor, or of each in a tuple."""
+    return tuple(one[which] for one in value) if isinstance(value, tuple) else value[which]
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,16 +73,17 @@ class PredictionAttack(Recipe, ABC):
     def __call__(
         self,
         model: nn.Module,
-        inputs: Tensor,
+        inputs: Inputs,
         labels: checks.Target = None,
         *,
-        extra: Mapping[str, Tensor] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> PredictionResult:
         """Attack the predictions of a batch.
 
         Args:
             model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
-            inputs: floating point (N, ...), inside the budget's bounds.
+            inputs: floating point (N, ...), inside the budget's bounds; or a tuple of several,
+                as in `AttributionAttack`.
             labels: the classes to be lost, one or (N,); None takes the clean predictions.
             extra: further keyword inputs of the model, leading dimension N.
 
@@ -87,11 +95,13 @@ class PredictionAttack(Recipe, ABC):
         """
         self.check(extra)
         with torch.inference_mode(False), torch.no_grad():
-            request = gradients.query(model, inputs, labels, extra, create_graph=False)
-            low, high = checks.check_bounds(request.inputs, self.budget.bounds)
+            request = gradients.query(model, inputs, labels, extra, False, several=True)
+            bounds = request.bounds(self.budget.bounds)
+            low, high = checks.check_bounds(request.inputs, bounds)
             worst = self.search(request, Box(request.inputs, low, high))
         predictions = gradients.predict(request.model, worst, request.extra).argmax(1)
-        return PredictionResult(self, request.inputs, worst, request.target, predictions)
+        clean, found = request.returned(request.inputs), request.returned(worst)
+        return PredictionResult(self, clean, found, request.target, predictions)
 
     @abstractmethod
     def search(self, request: Query, box: Box) -> Tensor:

@@ -127,6 +127,7 @@ class _Scored(nn.Module):
 
     def forward(self, inputs: Tensor, *values: Tensor) -> Tensor:
         logits = gradients.forward(self.model, inputs, dict(zip(self.extra, values, strict=True)))
+        gradients.check_score(self.model, self.score)
         return gradients.all_scores(logits, self.score)
 
 

@@ -10,6 +10,7 @@ from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer
 from surefoot.gradients import Query, Score
+from surefoot.maps import Parts
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,20 +23,20 @@ class ExpectedGradients(Explainer):
     F(x) minus the mean of F over the background only in expectation.
 
     Args:
-        baselines: background inputs (B, ...).
+        baselines: background inputs (B, ...); for several inputs a tuple of them.
         samples: number of draws.
         score: what is differentiated, see `Gradient`.
         seed: of the draws.
     """
 
-    baselines: Tensor
+    baselines: Tensor | tuple[Tensor, ...]
     samples: int = 50
     score: Score = "logit"
     seed: int = 0
 
     def attribute(self, request: Query) -> Tensor:
         inputs = request.inputs
-        background, alphas = self._draw(inputs)
+        background, alphas = self._draw(request)
         starts = background.view(1, self.samples, *inputs.shape[1:])
         alphas = alphas.view(1, -1, *[1] * (inputs.ndim - 1))
 
@@ -51,18 +52,23 @@ class ExpectedGradients(Explainer):
         parts = each_block(len(inputs), self.samples, rows, compute)
         return gradients.sum_blocks(parts, inputs) / self.samples
 
-    def _draw(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def _draw(self, request: Query) -> tuple[Tensor, Tensor]:
         if self.samples < 1:
             raise SurefootError(f"samples={self.samples}, expected at least 1")
-        checks.check_inputs(self.baselines, "baselines")
-        if self.baselines.shape[1:] != inputs.shape[1:]:
+        inputs, baselines = request.inputs, self.baselines
+        if isinstance(baselines, tuple) and isinstance(request.layout, Parts):
+            baselines = request.layout.join(baselines)
+        if isinstance(baselines, tuple):
+            raise SurefootError(f"{len(baselines)} baselines came for one input, expected (B, ...)")
+        checks.check_inputs(baselines, "baselines")
+        if baselines.shape[1:] != inputs.shape[1:]:
             raise SurefootError(
-                f"baselines have shape {tuple(self.baselines.shape)}, expected "
+                f"baselines have shape {tuple(baselines.shape)}, expected "
                 f"(B, {', '.join(map(str, inputs.shape[1:]))}) to match the inputs"
             )
-        count = len(self.baselines)
+        count = len(baselines)
         rounds = range(-(-self.samples // count))
         order = [draws.permutation(self.seed, r, count) for r in rounds]
         picks = torch.cat(order)[: self.samples]
         alphas = draws.uniform(self.seed, slice(0, self.samples), torch.empty(1, 1, device="cpu"))
-        return self.baselines.to(inputs)[picks.to(self.baselines.device)], alphas.to(inputs)
+        return baselines.to(inputs)[picks.to(baselines.device)], alphas.to(inputs)

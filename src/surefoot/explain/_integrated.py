@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, gradients
+from surefoot import gradients
 from surefoot.chunking import Block
 from surefoot.explain._base import Explainer
-from surefoot.gradients import Query, Score
-from surefoot.paths import Baseline, Quadrature, quadrature_rule, resolve_baseline
+from surefoot.gradients import Inputs, Query, Score, Target
+from surefoot.paths import Baseline, Quadrature, quadrature_rule
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,7 +24,7 @@ class IntegratedGradients(Explainer):
     Args:
         steps: points of the quadrature; "trapezoid" uses both ends and needs at least 2.
         baseline: x0 as a number, a tensor broadcastable to the inputs, or a callable that maps
-            the inputs to one.
+            the inputs to one; of several inputs a tuple of these, one for each.
         score: what is differentiated, see `Gradient`.
         quadrature: "gausslegendre" (default), "midpoint", "trapezoid", "left" or "right"
             Riemann sum; the attributional-robustness literature uses "right".
@@ -36,14 +37,14 @@ class IntegratedGradients(Explainer):
     """
 
     steps: int = 32
-    baseline: Baseline = 0.0
+    baseline: Baseline | tuple[Baseline, ...] = 0.0
     score: Score = "logit"
     quadrature: Quadrature = "gausslegendre"
 
     def attribute(self, request: Query) -> Tensor:
         alphas, weights = quadrature_rule(self.quadrature, self.steps)
         alphas = alphas.to(request.inputs).view(-1, *[1] * (request.inputs.ndim - 1))
-        start = resolve_baseline(self.baseline, request.inputs)
+        start = request.start(self.baseline)
         way = request.inputs - start
 
         def path(block: Block) -> Tensor:
@@ -55,23 +56,25 @@ class IntegratedGradients(Explainer):
     def completeness_gap(
         self,
         model: nn.Module,
-        inputs: Tensor,
-        target: checks.Target = None,
+        inputs: Inputs,
+        target: Target = None,
         *,
-        extra: Mapping[str, Tensor] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> Tensor:
         """sum_i E_i(x) - (F(x) - F(x0)), (N,): the quadrature's error, 0 is best.
 
         Arguments and errors are those of calling the explainer.
         """
-        request = gradients.query(model, inputs, target, extra, create_graph=False)
+        request = gradients.query(model, inputs, target, extra, False, several=True)
         with torch.no_grad():
             total = self.attribute(request).flatten(1).sum(1)
-            start = resolve_baseline(self.baseline, inputs)
+            start = request.start(self.baseline)
             ends = [
                 gradients.class_scores(
-                    gradients.predict(model, x, extra, self.chunk), request.target, self.score
+                    gradients.predict(request.model, x, request.extra, self.chunk),
+                    request.target,
+                    self.score,
                 )
-                for x in (inputs, start)
+                for x in (request.inputs, start)
             ]
         return total - (ends[0] - ends[1])

@@ -17,9 +17,9 @@ def arranged(
     """Positional and keyword arguments of a call: the inputs go where `extra` leaves room.
 
     They stand in the order of the model's signature; where `extra` names one of the first
-    arguments, the inputs are the ones after it.
+    arguments, the inputs are the ones after it. A model that `arranges` does so by itself.
     """
-    if extra:
+    if extra and not getattr(model, "arranges", False):
         names = free_names(model, extra)
         first = [p.name for p in _parameters(model)[: len(inputs)] if p.kind in _NAMED]
         if any(name in extra for name in first) and len(names) >= len(inputs):
@@ -53,8 +53,7 @@ def check_call(model: nn.Module, inputs: int, extra: Mapping[str, Any]) -> None:
     unknown = [name for name in extra if name not in names]
     if unknown and inspect.Parameter.VAR_KEYWORD not in kinds:
         raise SurefootError(
-            f"extra holds {unknown[0]!r}, which {who} does not take; "
-            + suggest(unknown[0], names)
+            f"extra holds {unknown[0]!r}, which {who} does not take; " + suggest(unknown[0], names)
         )
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return

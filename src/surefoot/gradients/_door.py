@@ -1,13 +1,14 @@
 """The door of a model: what explainers see as one input and logits is several, or more."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks
+from surefoot.errors import SurefootError
 from surefoot.gradients._calls import arranged
+from surefoot.gradients._run import run
 from surefoot.maps import Parts
 
 
@@ -51,6 +52,25 @@ class Door(nn.Module):
         return output.flatten(1) if self.flat else output
 
 
+def is_flat(model: nn.Module) -> bool:
+    """Whether a model, or one that it wraps, gives outputs (N, ...) as rows."""
+    while isinstance(model, nn.Module):
+        if isinstance(model, Door) and model.flat:
+            return True
+        model = getattr(model, "model", None)  # type: ignore[assignment]
+    return False
+
+
+def check_score(model: nn.Module, score: str) -> None:
+    """Raise where a score compares classes and the target is one entry of an output (N, ...)."""
+    if score != "logit" and is_flat(model):
+        raise SurefootError(
+            f"score={score!r} compares classes, but the target has several indices; use "
+            'score="logit", or wrap the model so that it gives the classes meant: '
+            "surefoot.models.Classifier(model, output=lambda found: found[:, :, 3, 5])"
+        )
+
+
 def flat_target(
     model: nn.Module, target: object, one: Tensor, extra: Mapping[str, Any], samples: int
 ) -> Tensor:
@@ -68,6 +88,69 @@ def flat_target(
     """
     each = [target] * samples if isinstance(target, tuple) else target
     with torch.no_grad():
-        args, named = arranged(model, (one,), extra)
-        shape = checks.check_output(model(*args, **named))[0].shape
-    return checks.check_indices(each, tuple(shape), samples).to(one.device)
+        output = run(model, one, extra)
+    if not isinstance(output, Tensor) or output.ndim < 2:
+        raise SurefootError(
+            f"target={target!r} are indices into an output (N, ...), but the model returned a "
+            f"{type(output).__name__}; pick a tensor out of it with "
+            'surefoot.models.Classifier(model, output="name")'
+        )
+    shape = tuple(output.shape[1:])
+    return torch.tensor(_raveled(each, shape, samples), device=one.device)
+
+
+def _raveled(target: Any, shape: tuple[int, ...], samples: int) -> list[int]:
+    """Each sample's indices into one output as one number."""
+    if len(target) != samples:
+        raise SurefootError(f"{len(target)} targets came for {samples} inputs")
+    for one in target:
+        whole = all(isinstance(i, int) and not isinstance(i, bool) for i in one)
+        if not whole or len(one) != len(shape):
+            raise SurefootError(
+                f"target {one!r} does not fit outputs (N, {', '.join(map(str, shape))}); expected "
+                f"{len(shape)} whole numbers, one for each dimension after the first"
+            )
+        if not all(0 <= i < size for i, size in zip(one, shape, strict=True)):
+            raise SurefootError(f"target {one!r} is outside outputs of shape {shape}")
+    return [_number(one, shape) for one in target]
+
+
+def _number(indices: Sequence[int], shape: Sequence[int]) -> int:
+    number = 0
+    for index, size in zip(indices, shape, strict=True):
+        number = number * size + index
+    return number
+
+
+class OneOf(nn.Module):
+    """A model of several inputs seen from one of them; the others stand still.
+
+    Parameters, buffers and submodules are the model's own, under the same names. The rows (N, F)
+    of all inputs come as the further argument `OTHERS`.
+
+    Args:
+        door: of the several inputs.
+        parts: how its rows are made up.
+        number: of the input.
+    """
+
+    OTHERS = "_others"
+
+    def __init__(self, door: nn.Module, parts: Parts, number: int) -> None:
+        super().__init__()
+        self.parts, self.number = parts, number
+        self.training = door.training
+        self._parameters, self._buffers = door._parameters, door._buffers
+        self._modules = door._modules
+        self._original = (door,)
+
+    @property
+    def model(self) -> nn.Module:
+        """The door, never changed."""
+        return self._original[0]
+
+    def forward(self, inputs: Tensor, **extra: Any) -> Any:
+        """The model's output where this input is `inputs`."""
+        each = list(self.parts.split(extra.pop(self.OTHERS)))
+        each[self.number] = inputs
+        return self.model(self.parts.join(each), **extra)

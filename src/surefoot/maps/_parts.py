@@ -41,9 +41,7 @@ class Parts:
         return cls(
             tuple(tuple(each.shape[1:]) for each in inputs),
             tuple(each.dtype for each in inputs),
-            tuple(
-                _of_one(each, name, model) for each, name in zip(inputs, said, strict=True)
-            ),
+            tuple(_of_one(each, name, model) for each, name in zip(inputs, said, strict=True)),
         )
 
     @property
@@ -86,5 +84,3 @@ def _of_one(inputs: Tensor, layout: object, model: nn.Module | None) -> Layout |
     if said is not None and inputs.ndim == (2 if said == "record" else len(place_axes(said)) + 2):
         return said
     return by_rank.get(inputs.ndim)
-
-

@@ -46,6 +46,7 @@ class Classifier(nn.Module):
 
     mean: Tensor | None
     std: Tensor | None
+    arranges = True
 
     def __init__(
         self,

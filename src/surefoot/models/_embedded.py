@@ -91,7 +91,7 @@ class Untold(Tensor):
         """Shapes and views go through; whatever would read a value raises."""
         name = getattr(func, "__name__", str(func))
         if name == "__get__":  # an attribute such as .shape or .device
-            return super().__torch_function__(func, types, args, kwargs or {})
+            return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
         if name in _FREE_OF_VALUES:
             plain = [a.as_subclass(Tensor) if isinstance(a, Untold) else a for a in args]
             return func(*plain, **(kwargs or {}))
@@ -102,19 +102,19 @@ class Untold(Tensor):
                 'them along, under the name that the network gives them: extra={"input_ids": '
                 "tokens}; a call with the unchanged model.embed(tokens) knows them by itself"
             )
-        return super().__torch_function__(func, types, args, kwargs or {})
+        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
 
 
-_FREE_OF_VALUES = frozenset(
-    "zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_full "
-    "new_empty new_tensor size dim ndimension numel nelement __len__ is_floating_point is_complex "
-    "stride is_contiguous get_device element_size".split()
-)
-_VIEWS = frozenset(
-    "view reshape view_as reshape_as flatten unflatten squeeze unsqueeze expand expand_as "
-    "transpose t permute movedim contiguous clone detach to long int type cpu cuda __getitem__ "
-    "narrow select split chunk repeat repeat_interleave cat stack as_subclass".split()
-)
+# What depends on the shape alone, and what gives a part or another view of the same values.
+_LIKE = {f"{kind}_like" for kind in ("zeros", "ones", "empty", "full", "rand", "randn")}
+_NEW = {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")}
+_ASKED = {"size", "dim", "ndimension", "numel", "nelement", "__len__", "stride", "is_contiguous"}
+_ASKED |= {"is_floating_point", "is_complex", "get_device", "element_size"}
+_FREE_OF_VALUES = _LIKE | _NEW | _ASKED
+_VIEWS = {"view", "reshape", "view_as", "reshape_as", "flatten", "unflatten", "squeeze", "t"}
+_VIEWS |= {"unsqueeze", "expand", "expand_as", "transpose", "permute", "movedim", "contiguous"}
+_VIEWS |= {"clone", "detach", "to", "long", "int", "type", "cpu", "cuda", "__getitem__", "narrow"}
+_VIEWS |= {"select", "split", "chunk", "repeat", "repeat_interleave", "as_subclass"}
 
 
 @contextmanager
