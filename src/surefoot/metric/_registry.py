@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from surefoot.docstrings import completed
 from surefoot.errors import SurefootError, suggest
-from surefoot.metric._docs import completed
 from surefoot.metric._kinds import SHARED
 
 Function = TypeVar("Function", bound=Callable[..., Tensor | dict[str, Tensor]])

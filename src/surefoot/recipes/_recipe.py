@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Hashable
 from typing import Any
 
+from surefoot.docstrings import completed
 from surefoot.recipes._values import freeze, show
 
 _ALWAYS_SHOWN = ("score", "layer")
@@ -16,6 +17,7 @@ class Recipe:
     The text is `Name(setting=value, ...)` with the settings that differ from their default.
     `score`, `layer` and recipes inside always show. A first setting that has no default or is a
     recipe is written without its name. A field with `repr=False` does not belong to the recipe.
+    What a subclass does not say of a setting that it inherits, its docstring takes from its base.
     """
 
     def settings(self) -> dict[str, object]:
@@ -56,6 +58,10 @@ class Recipe:
         for name in ("__repr__", "__eq__", "__hash__"):
             if name not in vars(cls):
                 setattr(cls, name, getattr(cls, name))
+        kinds = [kind for kind in cls.__mro__ if issubclass(kind, Recipe)]
+        if cls.__doc__ and kinds[1].__doc__:
+            settings = (name for kind in kinds for name in kind.__annotations__)
+            cls.__doc__ = completed(cls.__doc__, kinds[1].__doc__, dict.fromkeys(settings))
 
 
 def _package(kind: type) -> list[str]:

@@ -33,7 +33,6 @@ class InputGradientAlignment(Adversarial):
     are the released CIFAR-10 recipe's. Terms: `adversarial`, `alignment`.
 
     Args:
-        epsilon: radius of the ball in input units.
         weight: lambda.
         k: entries that the attack sees, or their share if a float below 1 (1000 of 3072).
         beta: of the softplus that stands in for ReLU and its relatives; None takes the model as it
@@ -43,9 +42,6 @@ class InputGradientAlignment(Adversarial):
         std: what they are then divided by.
         steps: of the ascent.
         step_size: None is 2.5 epsilon / steps.
-        bounds: (low, high) of the inputs.
-        norm: "linf" or "l2", of the ball.
-        random_start: whether the ascent starts at a random point of the ball.
     """
 
     weight: float = field(default=0.5, kw_only=True)

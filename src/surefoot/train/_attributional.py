@@ -38,21 +38,14 @@ class AttributionalRegularizers(PathAdversarial):
     Terms: `adversarial` or `clean`, `cacr`, `wacr`; a regulariser of weight 0 costs nothing.
 
     Args:
-        epsilon: radius of the ball in input units.
         weight: lambda, of both regularisers and of the attack's norm.
         cacr_weight: of CACR alone; None is lambda.
         wacr_weight: of WACR alone; None is lambda.
         temperature: of CACR's softmax: 1 as released, a number, or "auto", see `cacr`.
         label: "adversarial", CE at x' ("adv_ar" in the released code), or "clean", CE at x ("ar").
         baseline: x0, one number (0 as released).
-        steps: of the ascent.
-        step_size: None is 2.5 epsilon / steps.
         points: m.
         attack_points: of G_approx (m / approx_factor of the released code).
-        bounds: (low, high) of the inputs.
-        norm: "linf" or "l2", of the ball.
-        random_start: whether the ascent starts at a random point of the ball.
-        chunk: inputs sent through the model at once.
     """
 
     weight: float = field(default=0.1, kw_only=True)

@@ -22,9 +22,7 @@ class FGSM(Ball):
     Terms: `clean`, `adversarial`; one of weight 0 costs nothing.
 
     Args:
-        epsilon: radius of the ball in input units.
         alpha: weight of the clean term, in [0, 1]; 0.5 is the paper's.
-        bounds: (low, high) of the inputs.
         norm: "linf", or "l2" for a step along the normalised gradient.
     """
 

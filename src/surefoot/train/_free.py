@@ -28,7 +28,6 @@ class FreeAT(Ball):
     Args:
         epsilon: radius in input units (4/255, the released ImageNet recipe's).
         step_size: None is epsilon, as released.
-        bounds: (low, high) of the inputs.
         norm: "linf" only.
     """
 

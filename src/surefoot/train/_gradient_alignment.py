@@ -29,7 +29,6 @@ class LocalGradientAlignment(Ball):
         l2_weight: lambda_l2.
         cosine_weight: lambda_cos.
         score: what is differentiated, of the label's class.
-        bounds: (low, high) of the inputs.
         norm: "linf", or "l2" for x_r on the sphere.
     """
 

@@ -72,16 +72,8 @@ class IGNorm(PathAdversarial):
     steps=40. Terms: `clean`, `norm`.
 
     Args:
-        epsilon: radius of the ball in input units.
         weight: lambda.
-        steps: of the ascent.
-        step_size: None is 2.5 epsilon / steps.
-        points: m of the outer integrated gradients.
-        attack_points: of those inside the attack (m / approx_factor of the released code).
-        bounds: (low, high) of the inputs.
-        norm: "linf" or "l2", of the ball.
         random_start: cannot be False.
-        chunk: inputs sent through the model at once.
     """
 
     weight: float = field(default=1.0, kw_only=True)
@@ -110,16 +102,7 @@ class IGSumNorm(PathAdversarial):
     is 0.1 in all released configurations but GTSRB's (1.0). Terms: `adversarial`, `norm`.
 
     Args:
-        epsilon: radius of the ball in input units.
         weight: beta.
-        steps: of the ascent.
-        step_size: None is 2.5 epsilon / steps.
-        points: m of the outer integrated gradients.
-        attack_points: of those inside the attack (m / approx_factor of the released code).
-        bounds: (low, high) of the inputs.
-        norm: "linf" or "l2", of the ball.
-        random_start: whether the ascent starts at a random point of the ball.
-        chunk: inputs sent through the model at once.
     """
 
     weight: float = field(default=0.1, kw_only=True)

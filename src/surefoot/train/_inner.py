@@ -51,11 +51,8 @@ class Adversarial(Ball):
     """An objective with an inner attack: projected ascent in evaluation mode.
 
     Args:
-        epsilon: radius of the ball in input units.
         steps: of the ascent.
         step_size: None is 2.5 epsilon / steps (Madry et al.'s 2/255 at 8/255 and 10 steps).
-        bounds: (low, high) of the inputs.
-        norm: "linf" or "l2".
         random_start: whether the ascent starts at a random point of the ball.
     """
 

@@ -20,14 +20,6 @@ class PGD(Robust):
     The defaults are the released code's for CIFAR-10: 8/255, 10 steps of 2/255. Training sees
     adversarial inputs only. With epsilon 0 it is `Natural`. Terms: `adversarial`.
 
-    Args:
-        epsilon: radius of the ball in input units.
-        steps: of the ascent.
-        step_size: None is 2.5 epsilon / steps.
-        bounds: (low, high) of the inputs.
-        norm: "linf" or "l2".
-        random_start: whether the ascent starts at a random point of the ball.
-
     >>> PGD(0.1, steps=20, step_size=0.01)
     PGD(epsilon=0.1, steps=20, step_size=0.01)
     """

@@ -55,7 +55,6 @@ class SCAAT(Adversarial):
         divergence: "kl", "js", or "ce" (cross-entropy at x + d).
         weight: lambda.
         steps: of the ascent.
-        step_size: None is 2.5 epsilon / steps.
         ascent: what d* maximises: "ce", or "divergence", which has no slope at d = 0 and so needs
             the random start.
         stop_at_flip: whether a sample takes no further step once its label is lost.
@@ -63,7 +62,6 @@ class SCAAT(Adversarial):
             value, or "constant".
         ramp: share of the training after which it has its value.
         ranking: "saliency", or "random" as a control.
-        bounds: (low, high) of the inputs.
         norm: "linf"; the constraint knows no other.
         random_start: whether d starts uniformly inside the budget and the bounds, or at 0.
 

@@ -30,10 +30,7 @@ class TRADES(Robust):
     Args:
         epsilon: radius of the ball in input units.
         weight: beta.
-        steps: of the ascent.
         step_size: None is 2.5 epsilon / steps.
-        bounds: (low, high) of the inputs.
-        norm: "linf" or "l2".
         random_start: cannot be False.
     """
 
