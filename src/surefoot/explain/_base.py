@@ -93,8 +93,8 @@ class Explainer(Recipe, ABC):
         with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute(request))
         kept = attributions if request.create_graph else attributions.detach()
-        found: Tensor | tuple[Tensor, ...] = request.returned(kept)
-        return found
+        found: tuple[Tensor, ...] = request.returned(kept)
+        return kept if isinstance(inputs, Tensor) else found
 
     @abstractmethod
     def attribute(self, request: Query) -> Tensor:
@@ -117,7 +117,7 @@ class Explainer(Recipe, ABC):
         details: dict[str, Tensor] = {}
         with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute_with_details(request, details))
-        logits = gradients.predict(model, request.inputs, request.extra, self.chunk)
+        logits = gradients.predict(request.model, request.inputs, request.extra, self.chunk)
         return Explanation(
             self,
             request.returned(request.inputs),

@@ -11,7 +11,7 @@ from surefoot import checks
 from surefoot.errors import SurefootError, suggest
 from surefoot.gradients import arranged, further_names
 from surefoot.maps import Layout, channel_axis, check_layout, layout_of
-from surefoot.models._embedded import Untold, remember, replaced, tokens_of
+from surefoot.models._embedded import Untold, equal, remember, replaced, the_same, tied, tokens_of
 
 Channels = float | Sequence[float] | Tensor | None
 
@@ -166,9 +166,9 @@ class Classifier(nn.Module):
             for name, each in zip(names or [""], inputs, strict=True)
         ]
         rest = {name: value for name, value in extra.items() if name not in names}
-        # Some networks clamp or pad their tokens first: then the shape tells what embeds them.
-        for loose in (False, True):
-            with replaced(embedder, tokens, inputs, loose) as given:
+        # Two texts may be equal, so copies of tokens count only where the tokens are not read.
+        for alike in (the_same, equal):
+            with replaced(tied(self.module, embedder), tokens, inputs, alike) as given:
                 result = self.module(*tokens, **rest)
             if all(given):
                 return result

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from surefoot.errors import SurefootError
 
+Alike = Callable[[Tensor, Tensor], bool]
+
 _ATTRIBUTE = "_surefoot_tokens"
 _ROWS = 4096  # of a table that are looked at together
 
@@ -119,12 +121,20 @@ _VIEWS |= {"select", "split", "chunk", "repeat", "repeat_interleave", "as_subcla
 
 @contextmanager
 def replaced(
-    embedder: nn.Module, tokens: Sequence[Tensor], embeddings: Sequence[Tensor], loose: bool
+    embedders: Sequence[nn.Module],
+    tokens: Sequence[Tensor],
+    embeddings: Sequence[Tensor],
+    alike: Alike,
 ) -> Iterator[list[bool]]:
-    """While it lasts, `embedder` gives `embeddings[i]` (N, T, D) where it gets `tokens[i]` (N, T).
+    """While it lasts, embedders give `embeddings[i]` (N, T, D) where they get `tokens[i]` (N, T).
 
-    A call with other tokens, such as a decoder's, is left as it is. With `loose` a call counts
-    whose output has the shape.
+    A call with other tokens, such as a decoder's or another text's, is left as it is.
+
+    Args:
+        embedders: the modules that look tokens up in the table.
+        tokens: of each text.
+        embeddings: of each text.
+        alike: which tokens are those of a text.
 
     Yields:
         Which of the embeddings were given.
@@ -138,20 +148,17 @@ def replaced(
         if not isinstance(output, Tensor):
             return None
         read = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-        fits = [i for i, e in enumerate(embeddings) if e.numel() == output.numel()]
-        alike = {i: max((_alike(a, tokens[i]) for a in read), default=0) for i in fits}
-        # Two texts may be equal: the very tensor first, then what has not had its turn.
-        for i in sorted(fits, key=lambda i: (-alike[i], given[i])):
-            if loose or alike[i]:
+        for i in sorted(range(len(tokens)), key=given.__getitem__):
+            if output.numel() == embeddings[i].numel() and any(alike(a, tokens[i]) for a in read):
                 given[i] = True
                 return embeddings[i].view(output.shape)
         return None
 
-    handles = [
-        embedder.register_forward_pre_hook(before, with_kwargs=True),
-        embedder.register_forward_hook(after, with_kwargs=True),
-    ]
+    handles = []
     try:
+        for embedder in embedders:
+            handles.append(embedder.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(embedder.register_forward_hook(after, with_kwargs=True))
         yield given
     finally:
         for handle in handles:
@@ -162,11 +169,33 @@ def _plain(value: object) -> object:
     return value.as_subclass(Tensor) if isinstance(value, Untold) else value
 
 
-def _alike(read: Tensor, tokens: Tensor) -> int:
-    """2 for the tokens themselves or a view of them, 1 for the same values, 0 for others."""
-    if read.is_floating_point() or read.numel() != tokens.numel():
-        return 0
-    plain = tokens.as_subclass(Tensor)
-    if read.data_ptr() == plain.data_ptr():
-        return 2
-    return int(torch.equal(read.reshape(-1).to(plain), plain.reshape(-1)))
+def the_same(read: Tensor, tokens: Tensor) -> bool:
+    """Whether they are the tokens themselves, or a view of them all."""
+    return read.data_ptr() == tokens.as_subclass(Tensor).data_ptr() and _as_many(read, tokens)
+
+
+def equal(read: Tensor, tokens: Tensor) -> bool:
+    """Whether they are the same numbers."""
+    plain = tokens.as_subclass(Tensor).reshape(-1)
+    return _as_many(read, tokens) and torch.equal(read.reshape(-1).to(plain), plain)
+
+
+def _as_many(read: Tensor, tokens: Tensor) -> bool:
+    return not read.is_floating_point() and read.numel() == tokens.numel()
+
+
+def tied(module: nn.Module, embedder: nn.Module) -> list[nn.Module]:
+    """The embedder, and what looks tokens up in its very table in the same way.
+
+    An encoder and a decoder may each have a module of their own around one table.
+    """
+    table, same = getattr(embedder, "weight", None), [embedder]
+    if not isinstance(embedder, nn.Embedding):
+        return same
+    for other in module.modules():
+        if isinstance(other, nn.Embedding) and other is not embedder and other.weight is table:
+            two = torch.arange(min(2, len(other.weight)), device=other.weight.device)
+            with torch.no_grad():
+                if torch.equal(other(two), embedder(two)):
+                    same.append(other)
+    return same
