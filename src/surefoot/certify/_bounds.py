@@ -56,6 +56,11 @@ class Bound:
         """Of the tensor."""
         return self.interval.low.shape
 
+    @property
+    def device(self) -> torch.device:
+        """Of the tensor."""
+        return self.interval.low.device
+
 
 @dataclass
 class Symbols:

@@ -5,6 +5,7 @@ Explanation Constraints for Neural Networks, arXiv 2212.08507).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -71,7 +72,7 @@ def gradient_bounds(
     ...     _ = layer.weight.data.copy_(torch.tensor(rows))
     >>> _ = net[0].bias.data.copy_(torch.tensor([0.5, -0.5]))
     >>> low, high = gradient_bounds(net, torch.full((1, 2), 0.5).double(), 0, radius=0.1)
-    >>> low.round(decimals=6), high.round(decimals=6)  # the second unit may be on or off
+    >>> low.round(decimals=6) + 0.0, high.round(decimals=6)  # the second unit may be on or off
     (tensor([[2., 0.]], dtype=torch.float64), tensor([[2., 3.]], dtype=torch.float64))
     """
     request = gradients.query(model, inputs, target, extra, create_graph=False)
@@ -101,6 +102,7 @@ def gradient_over(request: Query, around: Interval, score: Score, method: Method
     linear = method == "linear" or (method == "auto" and entries <= _SYMBOLS)
     rows = max(1, min(_ROWS, _ENTRIES // entries**2)) if linear else _ROWS
     low, high = (torch.empty_like(inputs, dtype=torch.float64) for _ in range(2))
+    found = Interval(low, high)
     recorded: dict[int, Network] = {}
 
     def compute(block: Block) -> Interval:
@@ -116,9 +118,22 @@ def gradient_over(request: Query, around: Interval, score: Score, method: Method
         return passed.backward(seed, _UNSURE if linear else 0)
 
     with torch.no_grad():
-        for block, found in each_block(len(inputs), 1, rows, compute):
-            low[block.samples], high[block.samples] = found
-    return Interval(low, high)
+        for block, part in each_block(len(inputs), 1, rows, compute):
+            low[block.samples], high[block.samples] = part
+    _check(request, around, found, score)
+    return found
+
+
+def _check(request: Query, around: Interval, found: Interval, score: Score) -> None:
+    """Raise where autograd's own gradient, in the middle, is out of bounds."""
+    middle = replace(request, inputs=around.centre.to(request.inputs))
+    gradient = gradients.gradient_and_logits(middle, score)[0].double()
+    if not ((found.low <= gradient) & (gradient <= found.high)).all():
+        raise SurefootError(
+            f"the gradient of {type(request.model).__name__} is not that of its operations, so "
+            "that it cannot be bounded: look for a custom autograd function, a hook that changes "
+            "gradients, or a part under torch.no_grad()"
+        )
 
 
 def ball(inputs: Tensor, radius: float, bounds: checks.Bounds) -> Interval:

@@ -1,14 +1,16 @@
 """PyTorch's operations that are affine in what is bounded, as `Affine` steps."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from surefoot.certify._bounds import Bound
-from surefoot.certify._steps import Affine, Linear
+from surefoot.certify._bounds import Bound, Symbols
+from surefoot.certify._interval import Rounding
+from surefoot.certify._steps import Affine, Linear, Pulled
 
 aten = torch.ops.aten
 Builder = Callable[..., Affine | None]
@@ -61,8 +63,8 @@ def _batch_norm(
 
 def _scaled(x: Bound, factor: Tensor | float, terms: int = 2) -> Affine:
     """Entry by entry times a known factor."""
-    known = torch.as_tensor(factor, dtype=torch.float64)
-    shape = torch.broadcast_shapes(x.shape, known.shape)
+    known = torch.as_tensor(factor, dtype=torch.float64, device=x.device)
+    shape = torch.broadcast_shapes(x.shape, known.shape)  # type: ignore[no-untyped-call]
     repeated = shape.numel() // max(1, x.shape.numel())
     part = Linear(x, lambda v: v * known, lambda v: v * known.abs(), terms, max(terms, repeated))
     return Affine([part])
@@ -70,12 +72,13 @@ def _scaled(x: Bound, factor: Tensor | float, terms: int = 2) -> Affine:
 
 def _add(x: Any, y: Any, *, alpha: float = 1) -> Affine:
     """X + alpha y, one or both bounded."""
-    shape = torch.broadcast_shapes(*(getattr(term, "shape", ()) for term in (x, y)))
+    shapes = [getattr(term, "shape", ()) for term in (x, y)]
+    shape = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
     parts: list[Linear] = []
     offset: Tensor | None = None
     for term, factor in ((x, 1.0), (y, alpha)):
         if isinstance(term, Bound):
-            times = factor if term.shape == shape else torch.full(shape, factor)
+            times = factor if term.shape == shape else torch.full(shape, factor, device=term.device)
             parts += _scaled(term, times).parts
         else:
             offset = (torch.as_tensor(term, dtype=torch.float64) * factor).expand(shape)
@@ -97,9 +100,7 @@ def _mul(x: Any, y: Any) -> Affine | None:
 
 
 def _cat(tensors: list[Any], dim: int = 0) -> Affine:
-    known = [
-        torch.zeros(t.shape, dtype=torch.float64) if isinstance(t, Bound) else t for t in tensors
-    ]
+    known = [torch.zeros_like(t.interval.low) if isinstance(t, Bound) else t for t in tensors]
     nothing = [torch.zeros_like(t) for t in known]
 
     def alone(place: int, v: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ def _cat(tensors: list[Any], dim: int = 0) -> Affine:
 def _averaging(operation: Callable[..., Tensor], x: Any, *args: Any, **kwargs: Any) -> Affine:
     """Sums and means with known weights, none negative: |A| = A."""
     apply = lambda v: operation(v, *args, **kwargs)  # noqa: E731
-    taken, given = x.shape.numel(), apply(x.interval.low).numel()
+    taken, given = x.shape.numel(), operation(x.interval.low, *args, **kwargs).numel()
     kernel = args[0] if "avg_pool" in str(operation) and args else [1]
     window = int(torch.tensor(kernel).prod())
     # Windows of adaptive pooling overlap by at most one entry a side.
@@ -136,7 +137,7 @@ def _same(x: Any, *_args: Any, **_kwargs: Any) -> Affine:
     return Affine([Linear(x, lambda v: v, lambda v: v)])
 
 
-_MOVING = [
+_MOVING = (
     "view",
     "_unsafe_view",
     "reshape",
@@ -153,20 +154,20 @@ _MOVING = [
     "reflection_pad2d",
     "replication_pad2d",
     "clone",
-    "contiguous",
     "alias",
     "flip",
-    "narrow",
-]
-_AVERAGING = [
-    "mean",
-    "sum",
-    "avg_pool2d",
-    "avg_pool3d",
-    "_adaptive_avg_pool2d",
-    "upsample_nearest2d",
-]
-_IDENTITIES = ["detach", "lift_fresh_copy", "_to_copy", "dropout"]
+)
+_AVERAGING = ("mean", "sum", "avg_pool2d", "_adaptive_avg_pool2d", "upsample_nearest2d")
+_IDENTITIES = ("lift_fresh_copy", "_to_copy")
+
+
+@dataclass(frozen=True)
+class _Detached(Affine):
+    """The same numbers, without a gradient."""
+
+    def pull(self, g: Bound, symbols: Symbols, rounding: Rounding) -> Pulled:  # noqa: ARG002
+        return []
+
 
 BUILDERS: Mapping[str, Builder] = {
     "mm": _matrix,
@@ -183,6 +184,7 @@ BUILDERS: Mapping[str, Builder] = {
     "mul": _mul,
     "div": _div,
     "neg": lambda x: _scaled(x, -1.0),
+    "detach": lambda x: _Detached(_same(x).parts),
     "cat": _cat,
     **{name: partial(_moving, getattr(aten, name)) for name in _MOVING},
     **{name: partial(_averaging, getattr(aten, name)) for name in _AVERAGING},

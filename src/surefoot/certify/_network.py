@@ -22,6 +22,8 @@ from surefoot.certify._pooling import POOLS
 from surefoot.certify._steps import Step, boxed
 from surefoot.errors import SurefootError
 
+_LOST = object()  # a result that nothing is known of
+
 
 @dataclass(frozen=True)
 class Network:
@@ -74,12 +76,14 @@ class Network:
         args: Any
         kwargs: Any
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda used: known.get(used.name))
-        if not any(isinstance(known.get(used.name), Bound) for used in node.all_input_nodes):
-            known[node.name] = None if _lost(node, known) else _wide(target(*args, **kwargs))
+        used = [known[one.name] for one in node.all_input_nodes]
+        if any(value is _LOST for value in used):
+            known[node.name] = _LOST
+        elif not any(isinstance(value, Bound) for value in used):
+            known[node.name] = _wide(target(*args, **kwargs))
         elif target is operator.getitem:
-            # Of several results the first is bounded; indices, saved statistics and the like are
-            # not used by what follows.
-            known[node.name] = args[0] if args[1] == 0 else None
+            # Of several results the first is bounded; the others are indices and the like.
+            known[node.name] = args[0] if args[1] == 0 else _LOST
         else:
             steps[node.name] = step = self._step(node, args, kwargs)
             known[node.name] = replace(step.push(self.rounding), name=node.name)
@@ -93,7 +97,8 @@ class Network:
         elif name == "mul" and all(isinstance(arg, Bound) for arg in args):
             found = activations.multiplied(args[0], args[1], self.rounding)
         elif name in BUILDERS:
-            found = BUILDERS[name](*args, **kwargs)
+            build: Any = BUILDERS[name]
+            found = build(*args, **kwargs)
         else:
             found = activations.activation(name, args, kwargs, self.rounding)
         if found is None:
@@ -153,7 +158,7 @@ def _symbols(ball: Interval) -> Form:
     """The ball as a zonotope with one symbol for each entry of an input."""
     centre, radius = ball.centre, ball.radius
     entries = centre[0].numel()
-    each = torch.eye(entries, dtype=centre.dtype).view(entries, 1, *centre.shape[1:])
+    each = torch.eye(entries).to(centre).view(entries, 1, *centre.shape[1:])
     return Form(centre, each * radius, 2**-50 * ball.size)
 
 
@@ -162,8 +167,3 @@ def _wide(value: Any) -> Any:
     if isinstance(value, Tensor) and value.is_floating_point():
         return value.detach().double()
     return value
-
-
-def _lost(node: fx.Node, known: Mapping[str, Any]) -> bool:
-    """Whether it is computed from a result that is not bounded, such as saved statistics."""
-    return any(known.get(used.name) is None for used in node.all_input_nodes)

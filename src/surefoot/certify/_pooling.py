@@ -1,6 +1,6 @@
 """Maximum pooling: which entries of a window may be the largest, and which must be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from surefoot.certify._interval import Interval, Rounding
 from surefoot.certify._steps import Pulled, Step, boxed
 
 aten = torch.ops.aten
+
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,11 @@ class MaxPool(Step):
     """
 
     x: Bound
-    kernel: Sequence[int]
-    stride: Sequence[int]
-    padding: Sequence[int]
-    dilation: Sequence[int]
-    out: Sequence[int]
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    out: Pair
 
     def push(self, rounding: Rounding) -> Bound:  # noqa: ARG002 (comparing is exact)
         low, high = (self._windows(end).amax(2).view(self._shape) for end in self.x.interval)
@@ -98,10 +100,14 @@ def max_pool(
     found = aten.max_pool2d_with_indices(
         x.interval.low, kernel, stride, padding, dilation, ceil_mode
     )[0]
-    pair = [
-        tuple(value) * (2 // len(value)) for value in (kernel, stride or kernel, padding, dilation)
-    ]
-    return MaxPool(x, *pair, tuple(found.shape[2:]))
+    height, width = found.shape[2:]
+    return MaxPool(
+        x, _pair(kernel), _pair(stride or kernel), _pair(padding), _pair(dilation), (height, width)
+    )
+
+
+def _pair(values: Sequence[int]) -> Pair:
+    return values[0], values[-1]
 
 
 def adaptive_max_pool(x: Any, out: Sequence[int]) -> Step | None:
@@ -112,7 +118,7 @@ def adaptive_max_pool(x: Any, out: Sequence[int]) -> Step | None:
     return max_pool(x, [side // o for side, o in zip(sides, out, strict=True)])
 
 
-POOLS = {
+POOLS: Mapping[str, Callable[..., Step | None]] = {
     "max_pool2d_with_indices": max_pool,
     "adaptive_max_pool2d": adaptive_max_pool,
 }
