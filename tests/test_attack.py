@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from surefoot import SurefootError, SurefootWarning, attack, metric
+from surefoot import SurefootError, SurefootWarning, attack, metric, models
 from surefoot.attack import L2, Linf, MassCenter, RandomSign, Target, TopK
 from surefoot.explain import (
     Explainer,
@@ -296,8 +296,10 @@ def test_records_and_tokens_are_attacked_too():
     r = TopK(Linf(0.2, steps=10), k=4)(net, x, None, Gradient())
     assert r.scores["topk_intersection"].mean() < 0.6
     assert "mass_centre_shift" not in r.scores
-    tokens = nn.Sequential(nn.Flatten(), net).eval()
-    assert TopK(Linf(0.2, steps=4), k=2)(tokens, x.view(4, 5, 4), None, Gradient()).label_kept.any()
+    flat, short = nn.Sequential(nn.Flatten(), net).eval(), TopK(Linf(0.2, steps=4), k=2)
+    for layout in ("tokens", "signal"):
+        model = models.Classifier(flat, layout=layout)
+        assert short(model, x.view(4, 5, 4), None, Gradient()).label_kept.any()
 
 
 def test_extra_inputs_go_with_their_samples(images):

@@ -207,6 +207,11 @@ def test_fused_attention_has_a_second_derivative():
 
     torch.manual_seed(0)
     found = check_second_order(
-        Attention().eval().double(), torch.rand(2, 4, 8).double(), 0, Gradient(), k=1
+        Attention().eval().double(),
+        torch.rand(2, 4, 8).double(),
+        0,
+        Gradient(),
+        k=1,
+        layout="tokens",
     )
     assert found.cosine.min() > 0.9999

@@ -137,8 +137,17 @@ def test_an_exported_program_is_smoothed():
     assert surrogate.replaced.total() == 2
 
 
+@pytest.mark.parametrize("activation", [nn.GELU(), nn.SiLU(), nn.Softplus(), nn.Tanh()])
+def test_a_network_that_is_smooth_already_stays_as_it_is(activation):
+    net = nn.Sequential(nn.Linear(3, 4), activation, nn.Linear(4, 2)).eval()
+    x = torch.randn(2, 3)
+    surrogate = smooth(net)
+    assert torch.equal(surrogate(x), net(x))
+    assert not surrogate.replaced
+
+
 def test_it_fails_loudly_where_there_is_nothing_to_replace():
-    net = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2)).eval()
+    net = nn.Sequential(nn.Linear(3, 4), Calls(lambda x: x * (x > 0)), nn.Linear(4, 2)).eval()
     with (
         pytest.raises(SurefootError, match=r"no activation of Sequential was replaced.*beta=None"),
         smooth(net) as surrogate,

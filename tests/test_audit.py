@@ -363,8 +363,12 @@ def test_extra_inputs_stay_with_their_samples():
     same(values(found, "gradient", "topk", "spearman"), spearman)
 
 
-@pytest.mark.parametrize("shape", [(5,), (4, 3)], ids=["records", "embeddings"])
-def test_records_and_embeddings_are_audited_alike(shape):
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [((5,), None), ((4, 3), "tokens"), ((3, 4), "signal"), ((2, 3, 3, 3), None)],
+    ids=["records", "embeddings", "signals", "volumes"],
+)
+def test_records_and_embeddings_are_audited_alike(shape, layout):
     torch.manual_seed(0)
     size = int(torch.tensor(shape).prod())
     net = nn.Sequential(nn.Flatten(), nn.Linear(size, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
@@ -372,7 +376,8 @@ def test_records_and_embeddings_are_audited_alike(shape):
     given = (inputs, net(inputs).argmax(1))
     chosen = TopK(Linf(0.2, steps=2), k=2)
     names = ["topk_intersection", "kendall", "l2", "sensitivity", "entropy", "deletion"]
-    result = run(net, given, attacks=[chosen], metrics=names)
+    names = names[:-1] if layout == "signal" else names
+    result = run(net, given, attacks=[chosen], metrics=names, layout=layout)
     assert len(result) == 6
     assert result.frame()["value"].notna().all()
 

@@ -234,7 +234,7 @@ def test_layer_of_tokens_is_summed_over_the_embedding():
             return self.head(self.mix(x).tanh().sum(1))
 
     model, x = Tokens().double().eval(), torch.rand(2, 5, 4, dtype=torch.float64)
-    result = Captum("LayerActivation", layer="mix")(model, x, 0)
+    result = Captum("LayerActivation", layer="mix")(model, x, 0, layout="tokens")
     expected = model.mix(x).sum(2, keepdim=True).expand(2, 5, 4)
     assert torch.allclose(result, expected, atol=1e-12)
 

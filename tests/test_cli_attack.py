@@ -15,7 +15,8 @@ from surefoot.cli import main
 pytest.importorskip("jsonargparse")
 pytest.importorskip("matplotlib")
 image = pytest.importorskip("PIL.Image")
-from surefoot.cli._attacks import ATTACKS, number  # noqa: E402 (needs the extra)
+from surefoot.cli._attacks import ATTACKS  # noqa: E402 (needs the extra)
+from surefoot.cli._options import number  # noqa: E402
 
 SMALL = ("--model", "my_nets:small", "--size", "16", "--steps", "4", "--epsilon", "8/255")
 

@@ -200,8 +200,8 @@ def test_records_and_sentences():
 
     words, mask = torch.randn(2, 5, 6), torch.ones(2, 5)
     e = Decoy(IntegratedGradients(steps=4), layer="mix", patch=1, bounds=(-5, 5))
-    a = e(Text().eval(), words, extra={"mask": mask})
-    assert explain.reduce(a, "mean").shape == (2, 5)
+    a = e(Text().eval(), words, extra={"mask": mask}, layout="tokens")
+    assert explain.reduce(a, "mean", "tokens").shape == (2, 5)
     assert a.min() >= 0
     assert a.max() > 0
 

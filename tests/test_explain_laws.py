@@ -278,7 +278,7 @@ def test_text_example():
     embeddings = model.embed(tokens).detach()
     explainer = IntegratedGradients(steps=16, score="margin")
     attributions = explainer(model, embeddings, extra={"mask": mask})
-    per_token = reduce(attributions, "mean")
+    per_token = reduce(attributions, "mean", "tokens")
 
     assert per_token.shape == (2, 4)
     assert (per_token[mask == 0] == 0).all()

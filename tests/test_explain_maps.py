@@ -11,6 +11,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randn(3, 2, 5, 4, generator=GENERATOR)
 TOKENS = torch.randn(3, 5, 4, generator=GENERATOR)
 RECORDS = torch.randn(3, 6, generator=GENERATOR)
+VOLUMES = torch.randn(2, 3, 4, 5, 6, generator=GENERATOR)
 NUMPY = {
     "sum_abs": lambda a, axis: np.abs(a).sum(axis),
     "max_abs": lambda a, axis: np.abs(a).max(axis),
@@ -23,8 +24,9 @@ NUMPY = {
 @pytest.mark.parametrize("reduction", NUMPY)
 def test_reduce_against_numpy(reduction):
     by_hand = NUMPY[reduction]
-    for values, axis in ((IMAGES, 1), (TOKENS, 2), (torch.randn(2, 3, 4, 5, 6), 1)):
-        result = reduce(values, reduction).numpy()
+    cases = ((IMAGES, 1, None), (TOKENS, 2, "tokens"), (TOKENS, 1, "signal"), (VOLUMES, 1, None))
+    for values, axis, layout in cases:
+        result = reduce(values, reduction, layout).numpy()
         assert np.allclose(result, by_hand(values.numpy(), axis), atol=1e-6)
     expected = RECORDS.abs() if reduction.endswith("abs") else RECORDS
     assert torch.equal(reduce(RECORDS, reduction), expected)
@@ -37,6 +39,7 @@ def test_reduce_against_numpy(reduction):
         (torch.zeros(3), "sum", r"got \(3,\)"),
         (torch.zeros(1, 1, 1, 1, 1, 1), "sum", "expected attributions"),
         ([1.0], "sum", "got list"),
+        (TOKENS, "sum", r"\(3, 5, 4\): a signal .* or embedded tokens .*layout=\"signal\""),
     ],
 )
 def test_reduce_refuses(values, reduction, says):
@@ -45,17 +48,22 @@ def test_reduce_refuses(values, reduction, says):
 
 
 @pytest.mark.parametrize("percentile", [50, 95, 99.5, 100])
-@pytest.mark.parametrize("values", [IMAGES, TOKENS, RECORDS], ids=["images", "tokens", "records"])
-def test_heatmap_by_its_steps_one_sample_at_a_time(values, percentile):
-    result = heatmap(values, percentile)
-    for row, given in zip(result.numpy(), reduce(values, "max_abs").numpy(), strict=True):
+@pytest.mark.parametrize(
+    ("values", "layout"),
+    [(IMAGES, None), (TOKENS, "tokens"), (TOKENS, "signal"), (VOLUMES, None), (RECORDS, None)],
+    ids=["images", "tokens", "signals", "volumes", "records"],
+)
+def test_heatmap_by_its_steps_one_sample_at_a_time(values, layout, percentile):
+    result = heatmap(values, percentile, layout=layout)
+    reduced = reduce(values, "max_abs", layout)
+    for row, given in zip(result.numpy(), reduced.numpy(), strict=True):
         capped = np.minimum(given, np.percentile(given, percentile))
         scaled = (capped - capped.min()) / (capped.max() - capped.min())
         assert np.allclose(row, scaled, atol=1e-6)
     assert result.min() == 0
     assert result.max() == 1
-    assert torch.equal(heatmap(values[1:2], percentile), result[1:2])
-    assert torch.allclose(heatmap(-7 * values, percentile), result, atol=1e-6)
+    assert torch.equal(heatmap(values[1:2], percentile, layout=layout), result[1:2])
+    assert torch.allclose(heatmap(-7 * values, percentile, layout=layout), result, atol=1e-6)
 
 
 def test_constant_maps_are_legal():

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from measured import rand
 from surefoot import SurefootError, metric
 from surefoot.metric import _baselines, _road
 from surefoot.metric._blur import blur
@@ -26,10 +27,6 @@ class Linear(nn.Module):
         return torch.stack([first, torch.zeros_like(first)], 1)
 
 
-def make_images(*shape, seed=0):
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def make_net(channels=2, side=8):
     torch.manual_seed(0)
     layers = [nn.Conv2d(channels, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * (side - 2) ** 2, 3)]
@@ -42,7 +39,7 @@ def probability(model, x, target):
 
 
 def test_saliency_fidelity_by_hand():
-    model, x, h = make_net(), make_images(4, 2, 8, 8), make_images(4, 8, 8, seed=1)
+    model, x, h = make_net(), rand(4, 2, 8, 8), rand(4, 8, 8, seed=1)
     target = torch.tensor([0, 1, 2, 0])
     seen = probability(model, x * h[:, None], target)
     dimmed = probability(model, x * h.mean((1, 2)).view(-1, 1, 1, 1), target)
@@ -54,7 +51,7 @@ def test_saliency_fidelity_by_hand():
 
 
 def test_saliency_fidelity_of_constant_maps():
-    model, x = make_net(), make_images(3, 2, 8, 8)
+    model, x = make_net(), rand(3, 2, 8, 8)
     for value in (0.0, 0.3, 1.0):
         h = torch.full((3, 8, 8), value, dtype=x.dtype)
         ratio = metric.saliency_fidelity(model, x, h, denominator="mean")
@@ -70,7 +67,7 @@ def test_saliency_fidelity_does_not_underflow():
 
 
 def test_saliency_fidelity_refuses_unscaled_maps_and_unknown_readings():
-    model, x = make_net(), make_images(2, 2, 8, 8)
+    model, x = make_net(), rand(2, 2, 8, 8)
     with pytest.raises(SurefootError, match=r"expected maps in \[0, 1\]"):
         metric.saliency_fidelity(model, x, 2 * x[:, 0])
     with pytest.raises(SurefootError, match="denominator"):
@@ -92,8 +89,8 @@ def curve_by_loops(model, x, h, target, end, order, steps):
 @pytest.mark.parametrize("order", ["morf", "lerf"])
 @pytest.mark.parametrize("reveal", [False, True])
 def test_curves_by_loops(order, reveal):
-    model, x = make_net(), make_images(3, 2, 8, 8)
-    h = (make_images(3, 8, 8, seed=1) * 6).round()  # many ties
+    model, x = make_net(), rand(3, 2, 8, 8)
+    h = (rand(3, 8, 8, seed=1) * 6).round()  # many ties
     target = torch.tensor([0, 1, 2])
     black = torch.zeros_like(x)
     found = metric.perturbation_curve(
@@ -107,7 +104,7 @@ def test_curves_by_loops(order, reveal):
 
 
 def test_curves_by_regions_by_loops():
-    model, x, h = make_net(), make_images(2, 2, 8, 8), make_images(2, 8, 8, seed=1)
+    model, x, h = make_net(), rand(2, 2, 8, 8), rand(2, 8, 8, seed=1)
     found = metric.perturbation_curve(model, x, h, 0, baseline="black", region=3)
     assert found.share.tolist() == pytest.approx([s / 9 for s in range(10)])  # 3 x 3, cut at 8
     for i in range(2):
@@ -136,7 +133,7 @@ def test_areas_of_a_linear_model_in_closed_form():
 
 
 def test_area_of_a_part_is_a_mean_height():
-    model, x, h = make_net(), make_images(2, 2, 8, 8), make_images(2, 8, 8, seed=1)
+    model, x, h = make_net(), rand(2, 2, 8, 8), rand(2, 8, 8, seed=1)
     flat = metric.perturbation_curve(model, x, h, 0, baseline=lambda images: images, share=0.5)
     torch.testing.assert_close(flat.area(), probability(model, x, 0))
     assert flat.aopc().abs().max() < 1e-12
@@ -144,7 +141,7 @@ def test_area_of_a_part_is_a_mean_height():
 
 @pytest.mark.parametrize("name", ["morf", "lerf", "deletion", "insertion"])
 def test_the_true_map_beats_the_random_control(name):
-    weight = make_images(1, 6, 6, seed=3) ** 4
+    weight = rand(1, 6, 6, seed=3) ** 4
     model, x = Linear(weight), torch.ones(3, 1, 6, 6, dtype=torch.float64)
     h = weight.expand(3, 6, 6)
     one = metric.get(name, baseline="black", score="logit")
@@ -164,7 +161,7 @@ def test_random_map_depends_on_the_seed_alone():
 
 
 def test_named_baselines():
-    x = make_images(2, 3, 9, 9)
+    x = rand(2, 3, 9, 9)
     resolve = _baselines.resolve
     assert torch.equal(resolve("mean", x), x.mean((2, 3), keepdim=True).expand_as(x))
     assert torch.equal(resolve("black", x), torch.zeros_like(x))
@@ -177,14 +174,14 @@ def test_named_baselines():
     far = resolve(metric.noise(0, 2.0, 4.0), x)
     torch.testing.assert_close(far, 2 + 2 * noise)
     assert torch.equal(resolve(0.5, x), torch.full_like(x, 0.5))
-    tokens = make_images(2, 5, 3)
+    tokens = rand(2, 5, 3)
     assert torch.equal(resolve("mean", tokens), tokens.mean(1, keepdim=True).expand_as(tokens))
-    records = make_images(2, 5)
+    records = rand(2, 5)
     assert torch.equal(resolve("mean", records), records.mean(1, keepdim=True).expand_as(records))
 
 
 def test_blur_baseline_by_convolution():
-    x = make_images(2, 3, 9, 14)
+    x = rand(2, 3, 9, 14)
     place = torch.arange(-5, 6).double()
     weight = torch.exp(-(place**2) / 50)
     kernel = torch.outer(weight, weight) / weight.sum() ** 2
@@ -214,14 +211,14 @@ def test_blur_of_a_small_image_keeps_it_constant():
     ],
 )
 def test_bad_curve_options_are_refused(options, message):
-    model, x = make_net(), make_images(2, 2, 8, 8)
+    model, x = make_net(), rand(2, 2, 8, 8)
     with pytest.raises(SurefootError, match=message):
         metric.perturbation_curve(model, x, x[:, 0], **options)
 
 
 def test_blur_of_records_is_refused():
     model = nn.Linear(4, 2).double().eval()
-    x = make_images(2, 4)
+    x = rand(2, 4)
     with pytest.raises(SurefootError, match="blur"):
         metric.insertion(model, x, x)
 
@@ -241,7 +238,7 @@ def test_text_maps_cover_whole_tokens():
         def forward(self, x):
             return x.sum(1)
 
-    x, h = make_images(2, 4, 3), torch.tensor([[1.0, 2.0, 3.0, 4.0]]).expand(2, 4)
+    x, h = rand(2, 4, 3), torch.tensor([[1.0, 2.0, 3.0, 4.0]]).expand(2, 4)
     found = metric.comprehensiveness(
         Bag().eval(), x, h, 1, shares=[0.5], baseline="black", score="logit"
     )
@@ -249,8 +246,8 @@ def test_text_maps_cover_whole_tokens():
 
 
 def test_faithfulness_correlation_of_a_linear_model_is_one():
-    weight = make_images(2, 5, 5, seed=2) - 0.5
-    model, x = Linear(weight), make_images(3, 2, 5, 5)
+    weight = rand(2, 5, 5, seed=2) - 0.5
+    model, x = Linear(weight), rand(3, 2, 5, 5)
     found = metric.faithfulness_correlation(model, x, x * weight, 0, size=10)
     torch.testing.assert_close(found, torch.ones_like(found))
     opposed = metric.faithfulness_correlation(model, x, -x * weight, 0, size=10)
@@ -260,7 +257,7 @@ def test_faithfulness_correlation_of_a_linear_model_is_one():
 
 
 def test_faithfulness_correlation_by_loops():
-    model, x, a = make_net(), make_images(2, 2, 8, 8), make_images(2, 8, 8, seed=1)
+    model, x, a = make_net(), rand(2, 2, 8, 8), rand(2, 8, 8, seed=1)
     generator = torch.Generator().manual_seed(0)
     subsets = torch.rand(12, 8, 8, generator=generator) < 0.2
     found = metric.faithfulness_correlation(model, x, a, 1, subsets=subsets, baseline="mean")
@@ -276,8 +273,8 @@ def test_faithfulness_correlation_by_loops():
 
 
 def test_monotonicity_correlation_by_loops():
-    model, x, a = make_net(), make_images(2, 2, 8, 8), make_images(2, 8, 8, seed=1)
-    noise = make_images(3, 2, 8, 8, seed=5)
+    model, x, a = make_net(), rand(2, 2, 8, 8), rand(2, 8, 8, seed=1)
+    noise = rand(3, 2, 8, 8, seed=5)
     found = metric.monotonicity_correlation(model, x, a, 1, groups=5, noise=noise)
     for i in range(2):
         ranked = a[i].flatten().argsort()
@@ -293,8 +290,8 @@ def test_monotonicity_correlation_by_loops():
 
 
 def test_infidelity_by_loops_and_of_a_linear_model():
-    model, x, a = make_net(), make_images(2, 2, 8, 8), make_images(2, 2, 8, 8, seed=1)
-    noise = make_images(4, 2, 8, 8, seed=2) - 0.5
+    model, x, a = make_net(), rand(2, 2, 8, 8), rand(2, 2, 8, 8, seed=1)
+    noise = rand(4, 2, 8, 8, seed=2) - 0.5
     found = metric.infidelity(model, x, a, 1, noise=noise)
     fitted = metric.infidelity(model, x, a, 1, noise=noise, rescale=True)
     for i in range(2):
@@ -303,7 +300,7 @@ def test_infidelity_by_loops_and_of_a_linear_model():
         assert found[i].item() == pytest.approx(float((dots - drops).square().mean()))
         best = np.linalg.lstsq(dots[:, None].numpy(), drops.numpy(), rcond=None)
         assert fitted[i].item() == pytest.approx(best[1][0] / 4)
-    weight = make_images(1, 2, 8, 8, seed=3)
+    weight = rand(1, 2, 8, 8, seed=3)
     exact = metric.infidelity(Linear(weight), x, weight.expand_as(x), 0)
     assert exact.abs().max() < 1e-20
     zero = metric.infidelity(model, x, torch.zeros_like(x), 1, noise=noise, rescale=True)
@@ -338,8 +335,8 @@ def impute_by_scipy(image, removed):
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 def test_imputation_agrees_with_a_direct_solve(share):
-    x = make_images(3, 2, 9, 11)
-    removed = make_images(3, 1, 9, 11, seed=1) < share
+    x = rand(3, 2, 9, 11)
+    removed = rand(3, 1, 9, 11, seed=1) < share
     removed[0, 0, :8, :10] = True  # one large hole
     found = _road.impute(x, removed)
     for i in range(3):
@@ -358,7 +355,7 @@ def test_imputation_of_a_constant_image_is_the_image():
 
 
 def test_road_by_hand():
-    model, x, h = make_net(), make_images(3, 2, 8, 8), make_images(3, 8, 8, seed=1)
+    model, x, h = make_net(), rand(3, 2, 8, 8), rand(3, 8, 8, seed=1)
     shares, noise = (0.25, 0.75), torch.randn(2, 2, 8, 8).double()
     target = torch.tensor([0, 1, 2])
     found, chance = [

@@ -1,34 +1,18 @@
 """Laws that hold for every metric of the registry."""
 
+import importlib
 import inspect
+import pkgutil
+import re
 
 import pytest
 import torch
 from torch import nn
 
+from measured import get
 from surefoot import SurefootError, explain, metric
 
 SAMPLES = 5
-OPTIONS = {
-    "topk_intersection": {"k": 20},
-    "lens_recall": {"k": 20},
-    "lens_precision": {"k": 20},
-    "topk_localisation": {"k": 20},
-    "faithfulness_correlation": {"runs": 8},
-    "monotonicity_correlation": {"groups": 6, "samples": 2},
-    "infidelity": {"samples": 6},
-    "max_sensitivity": {"samples": 5},
-    "average_sensitivity": {"samples": 5},
-    "local_lipschitz": {"samples": 5},
-    "relative_input_stability": {"samples": 5},
-    "relative_output_stability": {"samples": 5},
-    "relative_representation_stability": {"samples": 5, "layer": "2"},
-    "deletion": {"steps": 5},
-    "insertion": {"steps": 5},
-    "morf": {"steps": 5, "region": 4},
-    "lerf": {"steps": 5},
-    "road": {"shares": (0.2, 0.7), "score": "probability"},
-}
 
 
 def make_net():
@@ -60,7 +44,7 @@ GIVEN = make_given()
 
 def score(name, pick=slice(None), **options):
     """The metric on some of the samples."""
-    one = metric.get(name, **{**OPTIONS.get(name, {}), **options})
+    one = get(name, **options)
     values = [GIVEN[word] for word in one.needs]
     return one(*[value[pick] if isinstance(value, torch.Tensor) else value for value in values])
 
@@ -162,6 +146,24 @@ def test_docstring_says_direction_range_and_source(name):
 
 
 @pytest.mark.parametrize("name", metric.names())
+def test_help_describes_every_argument_and_the_result(name):
+    function = metric.REGISTRY[name].function
+    sections = dict(
+        re.findall(r"^(Args|Returns|Raises):\n((?: .*\n)+)", inspect.getdoc(function), re.M)
+    )
+    assert set(sections) == {"Args", "Returns", "Raises"}
+    described = re.findall(r"^    (\w+): \S", sections["Args"], re.M)
+    assert described == list(inspect.signature(function).parameters)
+
+
+def test_the_face_knows_the_metrics_of_every_file():
+    known = set(metric.names())
+    for module in pkgutil.iter_modules(metric.__path__):
+        importlib.import_module(f"surefoot.metric.{module.name}")
+    assert set(metric.names()) == known <= set(metric.__all__)
+
+
+@pytest.mark.parametrize("name", metric.names())
 def test_needs_are_the_first_arguments(name):
     one = metric.REGISTRY[name]
     parameters = list(inspect.signature(one.function).parameters.values())
@@ -184,7 +186,7 @@ def test_bad_maps_are_refused(name, spoil, monkeypatch):
         bad = {"nan": value, "shape": value[:, :-1] if len(metric.REGISTRY[name].needs) > 1
                else value[:0], "type": value.numpy(), "scalar": value[0, 0, 0]}[spoil]  # fmt: skip
         monkeypatch.setitem(GIVEN, word, bad)
-    one = metric.get(name, **OPTIONS.get(name, {}))
+    one = get(name)
     with pytest.raises(SurefootError):
         one(*[GIVEN[word] for word in one.needs])
 
@@ -235,3 +237,9 @@ def test_get_sets_options_and_refuses_unknown_ones():
 def test_bad_k_is_refused(k):
     with pytest.raises(SurefootError, match="k="):
         metric.topk_intersection(GIVEN["a"], GIVEN["b"], k)
+
+
+@pytest.mark.parametrize("name", ["deletion", "comprehensiveness", "local_lipschitz"])
+def test_a_call_that_does_not_fit_is_refused_in_the_name_of_the_metric(name):
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'step'"):
+        getattr(metric, name)(*range(4), step=3)

@@ -7,15 +7,12 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from measured import rand
 from surefoot import SurefootError, metric
 
 
-def make(*shape, seed=0):
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def test_gini_is_the_mean_absolute_difference():
-    a = make(4, 3, 5, 5) - 0.5
+    a = rand(4, 3, 5, 5) - 0.5
     for found, one in zip(metric.gini(a, offset=0.01), a.flatten(1).abs() + 0.01, strict=True):
         difference = (one[:, None] - one).abs().mean()
         assert found.item() == pytest.approx(float(difference / (2 * one.mean())))
@@ -30,14 +27,14 @@ def test_gini_of_known_maps():
         metric.gini(one_hot, offset=-1e-7)
     assert metric.gini(even).item() == pytest.approx(0, abs=1e-7)
     assert metric.gini(zero).item() == pytest.approx(0, abs=1e-7)
-    uniform, normal = make(1, 100_000), torch.randn(1, 100_000)
+    uniform, normal = rand(1, 100_000), torch.randn(1, 100_000)
     assert metric.gini(uniform).item() == pytest.approx(1 / 3, abs=0.01)
     assert metric.gini(normal).item() == pytest.approx(0.414, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["gini", "entropy", "effective_complexity"])
 def test_sparsity_ignores_scale_and_arrangement(name):
-    a = make(3, 6, 6) ** 3
+    a = rand(3, 6, 6) ** 3
     function = metric.get(name, **({"offset": 0.0} if name == "gini" else {}))
     order = torch.randperm(36)
     torch.testing.assert_close(function(1e-9 * a), function(a))
@@ -89,7 +86,7 @@ def test_pointing_game_ties_and_tolerance():
 
 
 def test_relevance_accuracies_by_loops():
-    h, mask = make(3, 9, 9), make(3, 9, 9, seed=1) < 0.3
+    h, mask = rand(3, 9, 9), rand(3, 9, 9, seed=1) < 0.3
     mass, rank = metric.relevance_mass_accuracy(h, mask), metric.relevance_rank_accuracy(h, mask)
     top = metric.topk_localisation(h, mask, 12)
     for i in range(3):
@@ -102,11 +99,11 @@ def test_relevance_accuracies_by_loops():
 
 def test_relevance_mass_refuses_signs():
     with pytest.raises(SurefootError, match="negative"):
-        metric.relevance_mass_accuracy(-make(1, 9, 9), make_mask())
+        metric.relevance_mass_accuracy(-rand(1, 9, 9), make_mask())
 
 
 def test_localisation_auc_agrees_with_scikit_learn():
-    h, mask = (make(4, 9, 9) * 5).round(), make(4, 9, 9, seed=1) < 0.3
+    h, mask = (rand(4, 9, 9) * 5).round(), rand(4, 9, 9, seed=1) < 0.3
     expected = [roc_auc_score(m.flatten(), x.flatten()) for m, x in zip(mask, h, strict=True)]
     assert metric.localisation_auc(h, mask).tolist() == pytest.approx(expected)
     even = metric.localisation_auc(torch.ones_like(h), mask)
@@ -125,13 +122,13 @@ def test_a_map_that_is_the_mask_is_best(name):
 
 def test_unknown_localisations_are_nan():
     full = torch.ones(1, 9, 9, dtype=torch.bool)
-    assert metric.localisation_auc(make(1, 9, 9), full).isnan().all()
+    assert metric.localisation_auc(rand(1, 9, 9), full).isnan().all()
     assert metric.relevance_mass_accuracy(torch.zeros(1, 9, 9), full).isnan().all()
 
 
 @pytest.mark.parametrize("name", metric.names("h", "mask"))
 def test_bad_masks_are_refused(name):
-    h = make(1, 9, 9)
+    h = rand(1, 9, 9)
     for bad in (make_mask()[..., :8], 0.5 * make_mask(), [1, 0]):
         with pytest.raises(SurefootError, match="mask"):
             metric.REGISTRY[name](h, bad)

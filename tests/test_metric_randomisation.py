@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from measured import rand
 from surefoot import SurefootError, explain, metric
 
 
@@ -13,11 +14,6 @@ def make_net():
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Softplus(), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(64, 8), nn.Softplus(), nn.Linear(8, 4)).double().eval()
-
-
-def make_images():
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(3, 1, 6, 6, generator=generator, dtype=torch.float64)
 
 
 def seen_by(order, **options):
@@ -29,7 +25,9 @@ def seen_by(order, **options):
         return explain.Gradient()(model, inputs, target)
 
     net = make_net()
-    result = metric.parameter_randomisation(spy, net, make_images(), 0, order=order, **options)
+    result = metric.parameter_randomisation(
+        spy, net, rand(3, 1, 6, 6, seed=1), 0, order=order, **options
+    )
     return net, models, result
 
 
@@ -93,7 +91,7 @@ def test_the_model_and_its_buffers_are_left_alone():
 
 
 def test_a_map_that_ignores_the_model_is_found_out():
-    net, images = make_net(), make_images()
+    net, images = make_net(), rand(3, 1, 6, 6, seed=1)
     ignores = metric.parameter_randomisation(lambda m, x, t: x, net, images)
     assert all(torch.equal(v, torch.ones(3, dtype=v.dtype)) for v in ignores.values())
     depends = metric.parameter_randomisation(explain.Gradient(), net, images)
@@ -103,7 +101,7 @@ def test_a_map_that_ignores_the_model_is_found_out():
 
 
 def test_the_target_is_held_and_the_similarity_is_free():
-    net, images = make_net(), make_images()
+    net, images = make_net(), rand(3, 1, 6, 6, seed=1)
     held = net(images).argmax(1)
     targets = []
 
@@ -118,7 +116,7 @@ def test_the_target_is_held_and_the_similarity_is_free():
 
 
 def test_random_logit_compares_with_another_class_for_every_seed():
-    net, images = make_net(), make_images()
+    net, images = make_net(), rand(3, 1, 6, 6, seed=1)
     target, met = torch.tensor([0, 1, 3]), []
 
     def spy(model, inputs, target):
@@ -153,4 +151,6 @@ def test_random_logit_by_hand():
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(SurefootError, match=message):
-        metric.parameter_randomisation(explain.Gradient(), make_net(), make_images(), **options)
+        metric.parameter_randomisation(
+            explain.Gradient(), make_net(), rand(3, 1, 6, 6, seed=1), **options
+        )

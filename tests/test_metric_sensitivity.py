@@ -1,11 +1,16 @@
 """Sensitivity and relative stability against loops and linear explainers in closed form."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
 
+from measured import rand
 from surefoot import SurefootError, explain, metric
 from surefoot.metric._layers import find
+
+make = functools.partial(rand, seed=1)
 
 RANDOM = ["max_sensitivity", "average_sensitivity", "local_lipschitz"]
 RELATIVE = [f"relative_{space}_stability" for space in ("input", "output", "representation")]
@@ -15,10 +20,6 @@ def make_net():
     torch.manual_seed(0)
     layers = [nn.Linear(4, 6), nn.Softplus(), nn.Linear(6, 3)]
     return nn.Sequential(*layers).double().requires_grad_(False).eval()
-
-
-def make(*shape, seed=1):
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def get(name):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+from measured import get
 from surefoot import SurefootError, metric
 
 
@@ -21,16 +22,15 @@ PAIRWISE = [name for name in metric.names("a", "b") if "lens" not in name]
 @pytest.mark.parametrize("name", metric.names("a", "b"))
 def test_a_map_is_like_itself(name):
     a, _ = pictures(3, 16, 16)
-    options = {"k": 20} if name == "topk_intersection" or "lens" in name else {}
     best = 1.0 if metric.REGISTRY[name].higher_is_better else 0.0
-    found = metric.get(name, **options)(a, a.clone())
+    found = get(name)(a, a.clone())
     torch.testing.assert_close(found, torch.full_like(found, best), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", PAIRWISE)
 def test_symmetric(name):
     a, b = pictures(3, 16, 16)
-    function = metric.get(name, **({"k": 20} if name == "topk_intersection" else {}))
+    function = get(name)
     torch.testing.assert_close(function(a, b), function(b, a), rtol=0, atol=1e-12)
 
 
@@ -44,7 +44,7 @@ def test_scale_of_raw_maps_does_not_matter(name):
 @pytest.mark.parametrize("name", ["kendall", "spearman", "topk_intersection"])
 def test_rank_metrics_see_order_alone(name):
     a, b = pictures(3, 16, 16)
-    function = metric.get(name, **({"k": 20} if name == "topk_intersection" else {}))
+    function = get(name)
     assert torch.equal(function(a.exp(), b**3), function(a, b))
 
 

@@ -271,9 +271,11 @@ def test_text_cnn_is_explained_through_its_embedding():
     model, tokens = models.Classifier(net, embedding="embedding"), inputs_of("text-cnn")
     embedded = model.embed(tokens)
     torch.testing.assert_close(model(embedded), net(tokens))
-    attributions = explain.Gradient()(model, embedded)
-    assert explain.reduce(attributions, "sum_abs").shape == tokens.shape
-    assert attributions.any()
+    explanation = explain.Gradient().explain(model, embedded)
+    assert explanation.layout == "tokens"
+    assert explanation.heatmap().shape == tokens.shape
+    assert explain.reduce(explanation.attributions, "sum_abs", "tokens").shape == tokens.shape
+    assert explanation.attributions.any()
 
 
 def test_the_networks_learn():

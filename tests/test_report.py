@@ -94,8 +94,8 @@ def test_any_image_or_volume(shape):
 def test_bars_hold_the_signed_values():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
-    for shape in ((2, 12), (2, 4, 3)):
-        result = Gradient().explain(model, torch.rand(shape), 1)
+    for shape, layout in (((2, 12), None), ((2, 4, 3), "tokens")):
+        result = Gradient().explain(model, torch.rand(shape), 1, layout=layout)
         names = [f"f{i}" for i in range(shape[1])]
         figure = report.picture(result, features=names, base=2 * result.attributions)
         top = figure.axes[:2]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from loops import images
 from surefoot import SurefootError, attack, explain, files, metric, models, train
 from surefoot.data import Samples
 from surefoot.train.loop import Loop, Validation, _checkpoint, _logs, fit
@@ -23,13 +24,6 @@ from surefoot.train.loop._optimizers import make_optimizer, make_schedule
 
 pytest.importorskip("lightning_fabric")
 pytestmark = pytest.mark.xdist_group("forkserver")
-
-
-def images(count=40, classes=2):
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)
-    labels = (pixels.float().mean((1, 2, 3)) > 127.5).long()
-    return Samples(pixels, labels, tuple("abcdefgh"[:classes]))
 
 
 def network(classes=2):
@@ -452,7 +446,10 @@ class Endless(IterableDataset):
         (lambda: images(9), "hold 9 samples, fewer than one batch of 10"),
         (lambda: DataLoader(images(), 10), "are a DataLoader, expected the data set in it"),
         (Endless, "are a Endless, expected a map-style data set"),
-        (lambda: images(classes=5), "the data have 5 classes and the model 2 logits.*classes=5"),
+        (
+            lambda: images(classes="abcde"),
+            "the data have 5 classes and the model 2 logits.*classes=5",
+        ),
         (
             lambda: TensorDataset(torch.rand(20, 1, 6, 6), torch.arange(20)),
             r"labels spans \[\d, \d+\], expected class indices in \[0, 1\]",
@@ -488,7 +485,7 @@ def relabelled(shift):
     ("held_out", "says"),
     [
         (list, "the held-out data are empty"),
-        (lambda: images(classes=3), "the held-out data have 3 classes, the training data 2"),
+        (lambda: images(classes="abc"), "the held-out data have 3 classes, the training data 2"),
         (
             lambda: replace(images(), classes=("a", "c")),
             "the held-out data have 'c' as class 1, the training data 'b'",

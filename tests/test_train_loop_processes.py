@@ -11,22 +11,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from surefoot import SurefootError, attack, explain, gradients, train
+from loops import VALIDATION
+from surefoot import SurefootError, gradients, train
 from surefoot.data import Samples
 from surefoot.train._base import Objective, Parts
 from surefoot.train._passes import Passes
-from surefoot.train.loop import Loop, Validation, _checkpoint, fit
+from surefoot.train.loop import Loop, _checkpoint, fit
 
 lightning_fabric = pytest.importorskip("lightning_fabric")
 pytestmark = pytest.mark.xdist_group("forkserver")
 
 LOOP = Loop(steps=9, batch=12, optimizer="SGD(lr=0.1, momentum=0.9)", clip=5.0, seed=1)
-VALIDATION = Validation(
-    adversary=attack.PGD(attack.Linf(0.05, steps=2)),
-    audit=attack.TopK(attack.Linf(0.05, steps=2), k=5),
-    explainer=explain.Gradient(),
-    audited=3,
-)
 
 
 @dataclass(frozen=True, repr=False)

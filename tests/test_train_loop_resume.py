@@ -12,12 +12,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from surefoot import SurefootError, SurefootWarning, attack, explain
+import loops
+from loops import VALIDATION
+from surefoot import SurefootError, SurefootWarning
 from surefoot.data import CropAndFlip, Samples
 from surefoot.models import Classifier
 from surefoot.train._base import Objective, Parts
 from surefoot.train._passes import Passes
-from surefoot.train.loop import Loop, Validation, _checkpoint, _logs, fit
+from surefoot.train.loop import Loop, _checkpoint, _logs, _session, fit
 
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("safetensors")
@@ -33,12 +35,6 @@ LOOP = Loop(
     accumulate=2,
     replays=2,
     seed=3,
-)
-VALIDATION = Validation(
-    adversary=attack.PGD(attack.Linf(0.05, steps=2)),
-    audit=attack.TopK(attack.Linf(0.05, steps=2), k=5),
-    explainer=explain.Gradient(),
-    audited=3,
 )
 
 
@@ -75,9 +71,7 @@ class Jittered:
 
 
 def images(count=60):
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)
-    return Samples(pixels, (pixels.float().mean((1, 2, 3)) > 127.5).long(), ("dark", "light"))
+    return loops.images(count, ("dark", "light"))
 
 
 def network(width=4):
@@ -362,6 +356,6 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path):
 
 def test_another_version_warns(tmp_path, monkeypatch):
     assert in_a_process(killed_at_step, tmp_path, 5) == -signal.SIGKILL
-    monkeypatch.setattr(_checkpoint, "versions", lambda: {"torch": "0.4"})
+    monkeypatch.setattr(_session, "versions", lambda *_: {"torch": "0.4"})
     with pytest.warns(SurefootWarning, match="may not be the same to the bit"):
         run(tmp_path, resume=True)

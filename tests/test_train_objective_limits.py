@@ -294,10 +294,21 @@ def test_mean_and_deviation_go_along_the_channels() -> None:
             assert (aligned.select(dimension, channel) == mean[channel]).all()
 
 
-def test_a_smooth_model_is_told_what_to_do(model: nn.Module) -> None:
+def test_a_smooth_model_needs_no_surrogate(model: nn.Module) -> None:
     smooth = nn.Sequential(model[0], model[1], nn.Tanh(), model[3])
+    objective = train.InputGradientAlignment(random_start=False)
+    found = objective(smooth, images(), LABELS).total
+    torch.testing.assert_close(found, replace(objective, beta=None)(smooth, images(), LABELS).total)
+
+
+def test_a_kink_of_its_own_making_is_told_what_to_do(model: nn.Module) -> None:
+    class Kink(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * (x > 0)
+
+    kinked = nn.Sequential(model[0], model[1], Kink(), model[3])
     with pytest.raises(SurefootError, match=r"pass beta=None.*training needs one of the known"):
-        train.InputGradientAlignment()(smooth, images(), LABELS)
+        train.InputGradientAlignment()(kinked, images(), LABELS)
 
 
 def test_regularizers_switch_off_by_themselves(model: nn.Module) -> None:

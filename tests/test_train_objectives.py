@@ -334,9 +334,11 @@ def test_extra_inputs_reach_the_model(objective: train.Objective) -> None:
 
 @each_objective
 def test_records_and_tokens_work(objective: train.Objective) -> None:
-    for shape in ((32,), (8, 4), (2, 2, 2, 4)):
+    cases = (((32,), None), ((8, 4), "tokens"), ((8, 4), "signal"), ((2, 2, 2, 4), None))
+    for shape, layout in cases:
         x, y = batch()
-        model = nn.Sequential(nn.Flatten(), nn.Linear(32, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+        net = nn.Sequential(nn.Flatten(), nn.Linear(32, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+        model = models.Classifier(net, layout=layout)
         loss = objective(model, x.view(4, *shape), y, generator=seeded())
         loss.total.backward()
         assert all(torch.isfinite(weight.grad).all() for weight in model.parameters())

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from surefoot import programs
 from surefoot.errors import SurefootError
 
 Bounds = tuple[float | Tensor, float | Tensor]
@@ -19,11 +21,20 @@ def check_model(model: nn.Module) -> None:
             f"model is a {type(model).__name__}, expected a torch.nn.Module from inputs (N, ...) "
             "to logits (N, K); wrap a function in a small Module"
         )
-    training = [name or "the model" for name, module in model.named_modules() if module.training]
-    if training:
+    lazy = [name for name, p in [*model.named_parameters(), *model.named_buffers()] if is_lazy(p)]
+    if lazy:
         raise SurefootError(
-            f"model is in training mode ({training[0]}); dropout and batch norm would make the "
-            "result random and change the model: call model.eval() first"
+            f"model has lazy layers that know no shape yet ({lazy[0]}); run it once on inputs of "
+            "the right shape first: model(inputs)"
+        )
+    training = next(programs.in_training(model), None)
+    if training is not None:
+        remedy = "call model.eval() first"
+        if programs.hidden(model, "exported"):
+            remedy += ", and before torch.export: a program keeps the mode it was exported in"
+        raise SurefootError(
+            f"model is in training mode ({training}); dropout and batch norm would make the "
+            f"result random and change the model: {remedy}"
         )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 def generator(seed: int, draw: int) -> torch.Generator:
     """The CPU generator of one draw; the global random state is left alone."""
     state = np.random.SeedSequence((seed, draw)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
+    return torch.Generator("cpu").manual_seed(int(state[0]))
 
 
 def normal(seed: int, draws: slice, like: Tensor) -> Tensor:
@@ -21,9 +21,15 @@ def uniform(seed: int, draws: slice, like: Tensor) -> Tensor:
     return _stack(torch.rand, seed, draws, like)
 
 
+def permutation(seed: int, draw: int, count: int) -> Tensor:
+    """A random order of `count` things, on the CPU."""
+    return torch.randperm(count, generator=generator(seed, draw), device="cpu")
+
+
 def _stack(sample, seed: int, draws: slice, like: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
     each = [
-        sample(like.shape[1:], generator=generator(seed, draw))
+        # torch's defaults must not change the draws.
+        sample(like.shape[1:], generator=generator(seed, draw), device="cpu", dtype=torch.float32)
         for draw in range(draws.start, draws.stop)
     ]
     return torch.stack(each).to(like)

@@ -20,7 +20,7 @@ def resolve_baseline(baseline: Baseline, inputs: Tensor) -> Tensor:
         SurefootError: it does not broadcast to the inputs, or is not finite.
     """
     value = baseline(inputs.detach()) if callable(baseline) else baseline
-    value = torch.as_tensor(value).to(inputs)
+    value = torch.as_tensor(value, dtype=inputs.dtype, device=inputs.device)
     if not torch.isfinite(value).all():
         raise SurefootError("the baseline holds NaN or infinite values, expected finite numbers")
     try:
@@ -41,7 +41,7 @@ def quadrature_rule(name: Quadrature, steps: int) -> tuple[Tensor, Tensor]:
     least = 2 if name == "trapezoid" else 1
     if steps < least:
         raise SurefootError(f"steps={steps}, expected at least {least} for {name!r}")
-    index = torch.arange(steps, dtype=torch.float64)
+    index = torch.arange(steps, dtype=torch.float64, device="cpu")
     even = torch.full_like(index, 1 / steps)
     if name == "gausslegendre":
         points, weights = np.polynomial.legendre.leggauss(steps)

@@ -10,9 +10,9 @@ from surefoot.attack._dissimilarity import Dissimilarity as Dissimilarity
 from surefoot.attack._manipulation import Manipulation as Manipulation
 from surefoot.attack._mass_center import MassCenter as MassCenter
 from surefoot.attack._named import ATTACKS as ATTACKS, parse as parse
+from surefoot.attack._pgd import FGSM as FGSM, PGD as PGD
 from surefoot.attack._prediction import (
-    FGSM as FGSM,
-    PGD as PGD,
+    PredictionAttack as PredictionAttack,
     PredictionResult as PredictionResult,
 )
 from surefoot.attack._random_sign import RandomSign as RandomSign
@@ -29,6 +29,7 @@ __all__ = [
     "AttackResult",
     "AttributionAttack",
     "Budget",
+    "PredictionAttack",
     "PredictionResult",
     "Smooth",
     "check_second_order",

@@ -14,7 +14,7 @@ from surefoot.attack._scores import default_k
 from surefoot.attack._views import Moment, exact, rows, slope_of
 from surefoot.errors import SurefootError
 from surefoot.explain import Decoy, Explainer, as_explainer, reduce
-from surefoot.maps import Count, Reduction, count, top
+from surefoot.maps import Count, Layout, Reduction, count, top
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,6 +54,7 @@ def check_second_order(
     beta: Beta = "auto",
     difference: float = 1e-5,
     extra: Mapping[str, Tensor] | None = None,
+    layout: Layout | None = None,
 ) -> Agreement:
     """Compare the two ways to take the slope of TopK's objective at the inputs.
 
@@ -72,6 +73,7 @@ def check_second_order(
         difference: root mean square of the step, in input units. The sharper the surrogate, the
             smaller it must be; far smaller ones drown in rounding.
         extra: further keyword inputs of the model.
+        layout: what the axes of `inputs` mean, see `AttributionAttack`.
 
     Raises:
         SurefootError: an explainer that takes double backward in any case.
@@ -83,25 +85,21 @@ def check_second_order(
     Agreement(on softplus beta=30: cosine 1.000000 (lowest 1.000000), same sign 100.00% (lowest \
 100.00%))
     """
-    explainer = as_explainer(explainer)
-    if isinstance(explainer, Decoy) or not second.has_finite(explainer):
-        raise SurefootError(
-            f"{explainer!r} is differentiated by double backward in any case; check Gradient, "
-            "InputXGradient, IntegratedGradients or SmoothGrad(Gradient())"
-        )
+    explainer = _with_a_form(explainer)
     with torch.inference_mode(False), torch.no_grad():
-        request = gradients.query(model, inputs, target, extra, create_graph=False)
+        request = gradients.query(model, inputs, target, extra, False, layout)
+        layout = request.needed_layout()
         sharp = _beta.growth(_beta.resolve(beta, request))(0.0)
         everyone = torch.arange(len(inputs), device=inputs.device)
         moment = Moment(request, everyone, 0, sharp, difference)
         curved = moment.curved
         parts = second.factors(explainer, curved)
-        clean = reduce(parts.maps, reduction)
+        clean = reduce(parts.maps, reduction, layout)
         size = clean[0].numel()
         inside = top(clean.flatten(1), count(default_k(size) if k is None else k, size))
 
         def objective(maps: Tensor, which: Tensor) -> Tensor:
-            kept = shares(reduce(maps, reduction)).flatten(1)
+            kept = shares(reduce(maps, reduction, layout)).flatten(1)
             return -(kept * inside[which]).sum(1)
 
         v = slope_of(objective, parts.maps, everyone)
@@ -110,6 +108,17 @@ def check_second_order(
             lambda asked, _: explainer.attribute(asked), moment, objective, rows(explainer, request)
         )
     return _compare(differ, true, sharp)
+
+
+def _with_a_form(explainer: Explainer) -> Explainer:
+    """The explainer, if finite differences know its form."""
+    explainer = as_explainer(explainer)
+    if isinstance(explainer, Decoy) or not second.has_finite(explainer):
+        raise SurefootError(
+            f"{explainer!r} is differentiated by double backward in any case; check Gradient, "
+            "InputXGradient, IntegratedGradients or SmoothGrad(Gradient())"
+        )
+    return explainer
 
 
 def _compare(differ: Tensor, true: Tensor, beta: float | None) -> Agreement:

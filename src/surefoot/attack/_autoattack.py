@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, errors
-from surefoot.attack._prediction import PredictionResult, judged, prepared
-from surefoot.budget import Budget
+from surefoot import errors
+from surefoot.attack._prediction import PredictionAttack
+from surefoot.budget import Box
 from surefoot.errors import SurefootError
-from surefoot.recipes import Recipe
+from surefoot.gradients import Query
 
 Version = Literal["standard", "plus", "rand"]
 
@@ -19,7 +19,7 @@ _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
 @dataclass(frozen=True, repr=False)
-class AutoAttack(Recipe):
+class AutoAttack(PredictionAttack):
     """The ensemble of parameter-free attacks that adversarial accuracy is compared by.
 
     It needs `pip install "surefoot[autoattack]"` (the package pyautoattack). Images only, and
@@ -33,49 +33,37 @@ class AutoAttack(Recipe):
         seed: of all its draws. The global random state is put back afterwards.
     """
 
-    budget: Budget
     version: Version = field(default="standard", kw_only=True)
     attacks: tuple[str, ...] = field(default=(), kw_only=True)
     batch_size: int = field(default=250, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        labels: checks.Target = None,
-        *,
-        extra: Mapping[str, Tensor] | None = None,
-    ) -> PredictionResult:
-        """Attack the predictions of a batch; arguments and result are those of `PGD`.
-
-        Raises:
-            MissingExtraError: pyautoattack is not installed.
-            SurefootError: bounds that are tensors, or extra inputs, which it does not know.
-        """
+    def search(self, request: Query, box: Box) -> Tensor:  # noqa: ARG002 (it goes by the budget)
         package = errors.optional("pyautoattack", "autoattack")
+        low, high = self._numbers()
+        inputs = request.inputs
+        unit = (inputs - low) / (high - low)
+        with torch.random.fork_rng(devices=_devices(inputs)), torch.enable_grad():
+            ensemble = package.AutoAttack(
+                UnitCube(request.model, low, high),
+                norm=_NORMS[self.budget.norm],
+                eps=self.budget.radius / (high - low),
+                version="custom" if self.attacks else self.version,
+                attacks=list(self.attacks) or None,
+                seed=self.seed,
+                device=inputs.device,
+            )
+            found, _ = ensemble.run_standard_evaluation(
+                unit, request.target.clone(), batch_size=self.batch_size
+            )
+        return torch.where(found == unit, inputs, low + (high - low) * found.detach())
+
+    def check(self, extra: Mapping[str, Tensor] | None) -> None:
+        super().check(extra)
+        errors.optional("pyautoattack", "autoattack")
+        self._numbers()
         if extra:
             raise SurefootError("AutoAttack knows no extra inputs; bind them inside the model")
-        low, high = self._numbers()
-        with torch.inference_mode(False):
-            request, _ = prepared(self.budget, model, inputs, labels, None)
-            with torch.random.fork_rng(devices=_devices(inputs)), torch.enable_grad():
-                ensemble = package.AutoAttack(
-                    UnitCube(model, low, high),
-                    norm=_NORMS[self.budget.norm],
-                    eps=self.budget.radius / (high - low),
-                    version="custom" if self.attacks else self.version,
-                    attacks=list(self.attacks) or None,
-                    seed=self.seed,
-                    device=inputs.device,
-                )
-                unit = (request.inputs - low) / (high - low)
-                found, _ = ensemble.run_standard_evaluation(
-                    unit, request.target.clone(), batch_size=self.batch_size
-                )
-            worst = low + (high - low) * found.detach()
-        worst = torch.where(found == unit, request.inputs, worst)
-        return judged(self, request, worst)
 
     def _numbers(self) -> tuple[float, float]:
         low, high = self.budget.bounds

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from surefoot import checks, gradients
 from surefoot.attack import _beta
 from surefoot.attack._beta import Beta
-from surefoot.attack._case import Case, SecondOrder, check_decoys, explained, view_of
+from surefoot.attack._case import Case, SecondOrder, check_decoys, view_of
 from surefoot.attack._result import AttackResult
 from surefoot.attack._scores import default_k, similarities
 from surefoot.attack._search import Best, Goal, Search
 from surefoot.budget import Box, Budget
 from surefoot.errors import SurefootError
 from surefoot.explain import Decoy, Explainer, as_explainer, reduce
-from surefoot.maps import Count, Reduction, count
+from surefoot.maps import Count, Layout, Reduction, count
 from surefoot.progress import Progress, reporter
 from surefoot.recipes import Recipe
 
@@ -100,6 +100,7 @@ class AttributionAttack(Recipe, ABC):
         extra: Mapping[str, Tensor] | None = None,
         score_with: Explainer | None = None,
         score_model: nn.Module | None = None,
+        layout: Layout | None = None,
     ) -> Any:
         """Attack the explanations of a batch.
 
@@ -113,6 +114,8 @@ class AttributionAttack(Recipe, ABC):
             score_with: the explainer whose maps are compared, if another one (transfer); None
                 takes the attacked one, a decoy map with the next seed.
             score_model: the model whose maps and predictions are compared, if another one.
+            layout: what the axes of `inputs` mean, where three axes leave it open and the model
+                does not say, see `surefoot.models.Classifier`.
 
         Returns:
             An `AttackResult`, or a list of them where several budgets or epsilons were given.
@@ -122,7 +125,9 @@ class AttributionAttack(Recipe, ABC):
                 shape, an explainer that cannot be differentiated, decoys with other bounds.
         """
         with torch.inference_mode(False), torch.no_grad():
-            request = gradients.query(model, inputs, target, extra, create_graph=False)
+            request = gradients.query(model, inputs, target, extra, False, layout)
+            layout = request.needed_layout()
+            request = replace(request, layout=layout)
             explainer = as_explainer(explainer)
             budgets = self._budgets()
             for budget in budgets:
@@ -176,7 +181,7 @@ class AttributionAttack(Recipe, ABC):
     def _run(self, case: Case, budget: Budget) -> AttackResult:
         low, high = checks.check_bounds(case.request.inputs, budget.bounds)
         box = Box(case.request.inputs, low, high)
-        clean = self.reduced(case.maps)
+        clean = self.reduced(case.maps, case.request.layout)
         self.entries(clean)
         best = self.explore(case, budget, box, self.hold(clean))
         return self._result(case, best)
@@ -210,10 +215,11 @@ class AttributionAttack(Recipe, ABC):
         """The best iterates of the same attack on the map that a decoy map enhances."""
         if not isinstance(case.explainer, Decoy):
             return None
-        base = as_explainer(case.explainer.base)
-        plain = replace(case, explainer=base, maps=explained(base, case.request))
+        plain = case.on_base
         alone = replace(self, candidates=1, stop_at=None, progress=False)
-        return alone.explore(plain, budget, box, self.hold(self.reduced(plain.maps)))
+        return alone.explore(
+            plain, budget, box, self.hold(self.reduced(plain.maps, case.request.layout))
+        )
 
     def _difference(self, case: Case) -> float | None:
         if self.difference is None and isinstance(case.explainer, Decoy) and self.beta is not None:
@@ -222,15 +228,16 @@ class AttributionAttack(Recipe, ABC):
 
     def goal(self, case: Case, held: Held) -> Goal:
         """The objective and the damage as functions of unreduced maps and sample numbers."""
+        layout = case.request.layout
 
         def some(which: Tensor) -> Held:
             return {name: value[which] for name, value in held.items()}
 
         def objective(maps: Tensor, which: Tensor) -> Tensor:
-            return self.objective(self.reduced(maps), some(which))
+            return self.objective(self.reduced(maps, layout), some(which))
 
         def damage(maps: Tensor, which: Tensor) -> Tensor:
-            return self._sign * self.score(self.reduced(maps), some(which))
+            return self._sign * self.score(self.reduced(maps, layout), some(which))
 
         enough = float("inf") if self.stop_at is None else self._sign * self.stop_at
         return Goal(objective, damage, self.push(case), enough)
@@ -239,17 +246,18 @@ class AttributionAttack(Recipe, ABC):
     def _sign(self) -> int:
         return -1 if self.lower_is_damage else 1
 
-    def reduced(self, maps: Tensor) -> Tensor:
+    def reduced(self, maps: Tensor, layout: Layout | None = None) -> Tensor:
         """One number a place."""
-        return reduce(maps, self.reduction)
+        return reduce(maps, self.reduction, layout)
 
     def _result(self, case: Case, best: Best) -> AttackResult:
-        before_reduced = self.reduced(case.before)
+        layout = case.request.layout
+        before_reduced = self.reduced(case.before, layout)
         held = self.hold(before_reduced)
         inputs, after, kept = case.judge(
-            best, lambda maps: self._sign * self.score(self.reduced(maps), held)
+            best, lambda maps: self._sign * self.score(self.reduced(maps, layout), held)
         )
-        after_reduced = self.reduced(after)
+        after_reduced = self.reduced(after, layout)
         scores = similarities(before_reduced, after_reduced, self.entries(before_reduced))
         own = self.score(after_reduced, held)
         return AttackResult(
@@ -263,4 +271,5 @@ class AttributionAttack(Recipe, ABC):
             scores={self.score_name: own} | scores,
             target=case.request.target,
             trace=self._sign * torch.stack(best.traces) if self.trace else None,
+            layout=layout,
         )

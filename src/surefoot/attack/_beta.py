@@ -1,13 +1,14 @@
 """How sharp the surrogate's softplus is in the course of an attack."""
 
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
 from torch import nn
 
-from surefoot import gradients
+from surefoot import gradients, programs
 from surefoot.attack._smooth import DEFAULT, smooth
-from surefoot.errors import SurefootError
+from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.gradients import Query
 
 Beta = float | tuple[float, float] | Literal["auto"] | None
@@ -32,6 +33,15 @@ def resolve(beta: Beta, request: Query) -> float | tuple[float, float] | None:
     if isinstance(beta, str):
         if beta != "auto":
             raise SurefootError(f'beta={beta!r}, expected "auto", None, a number or a pair of them')
+        if programs.hidden(request.model, "scripted"):
+            warnings.warn(
+                "the model is scripted (torch.jit), so that no smooth surrogate can stand in for "
+                "its activations; the attack takes differences of the model as it is, and is "
+                "weaker where that has kinks. Give the torch.nn.Module it was made of",
+                SurefootWarning,
+                stacklevel=2,
+            )
+            return None
         return DEFAULT if has_kinks(request.model, request) else None
     return beta
 
@@ -39,8 +49,9 @@ def resolve(beta: Beta, request: Query) -> float | tuple[float, float] | None:
 def has_kinks(model: nn.Module, request: Query) -> bool:
     """Whether a surrogate would replace anything."""
     one = request.take(slice(0, 1))
+    surrogate = smooth(model)
     try:
-        gradients.predict(smooth(model), one.inputs, one.extra)
+        gradients.predict(surrogate, one.inputs, one.extra)
     except SurefootError:
         return False
-    return True
+    return bool(surrogate.replaced)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -60,6 +61,12 @@ class Case:
         labels = gradients.predict(request.model, request.inputs, request.extra).argmax(1)
         return cls(request, explainer, labels, maps, scorer, judge, before)
 
+    @cached_property
+    def on_base(self) -> "Case":
+        """The same with the explainer that a decoy map enhances; explained once for all budgets."""
+        base = second.base_of(self.explainer)
+        return replace(self, explainer=base, maps=explained(base, self.request))
+
     def judge(self, best: Best, damage: Damage) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, scored maps and whether the prediction is kept; what failed is as it was.
 
@@ -92,7 +99,12 @@ def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
 def explained(explainer: Explainer, request: Query) -> Tensor:
     """The map of a request, checked, without a graph."""
     return explainer(
-        request.model, request.inputs, request.target, extra=request.extra, create_graph=False
+        request.model,
+        request.inputs,
+        request.target,
+        extra=request.extra,
+        create_graph=False,
+        layout=request.layout,
     )
 
 

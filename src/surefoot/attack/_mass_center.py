@@ -41,5 +41,7 @@ class MassCenter(AttributionAttack):
 def centre(reduced: Tensor) -> Tensor:
     """The centre of mass (row, column) of maps (n, H, W), (n, 2)."""
     share = shares(reduced)
-    rows, columns = (torch.arange(size).to(reduced) for size in reduced.shape[1:])
+    rows, columns = (
+        torch.arange(size, device=reduced.device).to(reduced) for size in reduced.shape[1:]
+    )
     return torch.stack([share.sum(2) @ rows, share.sum(1) @ columns], 1)

@@ -1,14 +1,13 @@
 """Attacks and budgets by name, from text, without evaluating anything."""
 
-from surefoot.attack._autoattack import AutoAttack
 from surefoot.attack._base import AttributionAttack
-from surefoot.attack._prediction import FGSM, PGD
+from surefoot.attack._prediction import PredictionAttack
 from surefoot.budget import Budget
 from surefoot.recipes import Family, Recipe
 
 ATTACKS: Family[Recipe] = Family(
     "attack",
-    (AttributionAttack, AutoAttack, FGSM, PGD, Budget),
+    (AttributionAttack, PredictionAttack, Budget),
     "TopK(Linf(8/255, steps=20), k=100)",
 )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from surefoot.explain import Explainer
+from surefoot.maps import Layout
 
 if TYPE_CHECKING:
     from surefoot.attack._base import AttributionAttack
@@ -32,6 +33,7 @@ class AttackResult:
         target: (N,), the explained class.
         trace: (restarts, steps + 1, N), the attack's own score after each step, on the attacked
             model and explainer, NaN where not looked at; None if not asked for.
+        layout: what the axes of the inputs mean.
     """
 
     attack: "AttributionAttack"
@@ -44,6 +46,7 @@ class AttackResult:
     scores: Mapping[str, Tensor]
     target: Tensor
     trace: Tensor | None = None
+    layout: Layout | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -88,7 +88,7 @@ class Search:
 
     def _ascend(self, restart: int, best: "Best") -> None:
         points, moved = self._start(restart)
-        spare = Spare(points.clone(), torch.zeros(best.count, dtype=torch.bool))
+        spare = Spare(points.clone(), torch.zeros(best.count, dtype=torch.bool, device="cpu"))
         trace = best.open_trace(self.budget.steps + 1)
         for step in range(self.budget.steps + 1):
             self.progress(restart * self.budget.steps + step, self.total)
@@ -104,7 +104,7 @@ class Search:
                 moment, look, kept = self._look(points, which, step)
             if scored:
                 damage = self.goal.damage(look.maps(), which)
-                trace[step, which] = damage
+                trace[step, which] = damage.to(trace)
                 best.note(which, moment.request.inputs, damage, kept)
             if not last:
                 slope = self._slope(moment, look.rise, kept, first=not moved)
@@ -217,7 +217,7 @@ class Best:
 
     def __post_init__(self) -> None:
         self.inputs = self.clean.expand(self.slots, *self.clean.shape).clone()
-        self.damage = self.clean.new_full((self.slots, self.count), -torch.inf)
+        self.damage = gradients.single(self.clean.new_full((self.slots, self.count), -torch.inf))
 
     @property
     def count(self) -> int:
@@ -230,7 +230,7 @@ class Best:
 
     def open_trace(self, steps: int) -> Tensor:
         """The trace of a new run."""
-        self.traces.append(self.clean.new_full((steps, self.count), torch.nan))
+        self.traces.append(self.damage.new_full((steps, self.count), torch.nan))
         return self.traces[-1]
 
     def note(self, which: Tensor, points: Tensor, damage: Tensor, kept: Tensor) -> None:

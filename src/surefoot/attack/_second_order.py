@@ -153,6 +153,6 @@ def around(request: Query, offsets: Tensor) -> Query:
     return request.expand(request.inputs[:, None] + offsets)
 
 
-def base_of(explainer: Decoy) -> Explainer:
-    """The explainer that a decoy map enhances."""
-    return as_explainer(explainer.base)
+def base_of(explainer: Explainer) -> Explainer:
+    """The explainer that a decoy map (or another wrapper) enhances, else itself."""
+    return as_explainer(getattr(explainer, "base", explainer))

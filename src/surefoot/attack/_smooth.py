@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from surefoot import gradients, programs
 from surefoot.errors import SurefootError
 
 DEFAULT = 30.0
@@ -116,6 +117,10 @@ def _functions() -> dict[object, Rule]:
 
 
 _REPLACED = _functions()
+_SMOOTH = frozenset(
+    {"silu", "gelu", "softplus", "mish", "elu", "selu", "celu", "tanh", "sigmoid", "logsigmoid"}
+    | {"softsign", "tanhshrink", "glu", "softmax", "log_softmax", "scaled_dot_product_attention"}
+)
 
 
 class _Mode(TorchFunctionMode):
@@ -125,6 +130,7 @@ class _Mode(TorchFunctionMode):
         super().__init__()
         self.beta = beta
         self.count: Counter[str] = Counter()
+        self.smooth_already = False
 
     def __torch_function__(
         self,
@@ -133,18 +139,24 @@ class _Mode(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        rule = _REPLACED.get(func)
-        if rule is not None:
-            result = rule.replace(self._softplus, func.__name__, args, kwargs or {})
-            if result is not None:
-                self.count[rule.name] += 1
-                return result
-        return func(*args, **(kwargs or {}))
+        with gradients.keeping():
+            rule = _REPLACED.get(func)
+            if rule is not None:
+                result = rule.replace(self._softplus, func.__name__, args, kwargs or {})
+                if result is not None:
+                    self.count[rule.name] += 1
+                    return result
+            self.smooth_already |= _plain_name(func) in _SMOOTH
+            return func(*args, **(kwargs or {}))
 
     def _softplus(self, x: Tensor) -> Tensor:
         # Below, softplus is 0 to eight digits, but its tiny slopes would become denormal numbers,
         # which slow a CPU down many times; above 20 / beta PyTorch's is the identity, too.
         return F.softplus(x.clamp_min(-20 / self.beta), beta=self.beta)
+
+
+def _plain_name(func: Any) -> str:
+    return str(getattr(func, "__name__", "")).removesuffix(".default").strip("_")
 
 
 class Smooth(nn.Module):
@@ -161,7 +173,7 @@ class Smooth(nn.Module):
         super().__init__()
         self.beta = beta
         self.replaced: Counter[str] = Counter()
-        self.training = model.training
+        self.training = getattr(model, "training", False)  # a frozen script has no flag
         self._parameters, self._buffers = model._parameters, model._buffers
         self._modules = model._modules
         self._original = (model,)  # in a tuple, else it would become a submodule
@@ -173,14 +185,14 @@ class Smooth(nn.Module):
 
     def forward(self, inputs: Tensor, **extra: Tensor) -> Any:
         """The model's output, with the smooth activations."""
-        with _Mode(self.beta) as mode:
+        with programs.eagerly(self.model), _Mode(self.beta) as mode:
             output = self.model(inputs, **extra)
         self.replaced = mode.count
-        if not mode.count:
+        if not mode.count and not mode.smooth_already:
             raise SurefootError(
                 f"no activation of {type(self.model).__name__} was replaced by a smooth one; known "
                 f"are {', '.join(rule.name for rule in _RULES)}. If the model is smooth already, "
-                "pass beta=None. A scripted or compiled model, or a kink of its own making "
+                "pass beta=None. A scripted model, or a kink of its own making "
                 "(x * (x > 0)), cannot be replaced: attacks on maps then take "
                 'second_order="finite", training needs one of the known activations'
             )
@@ -214,7 +226,8 @@ def smooth(model: nn.Module, beta: float = DEFAULT) -> Smooth:
             of the top 100 of a CIFAR-10 ResNet-20's maps, and as little as any on small networks.
 
     Returns:
-        The surrogate; it raises SurefootError when it runs without replacing anything.
+        The surrogate; it raises SurefootError when it runs without replacing anything, unless an
+        activation that is smooth by itself (SiLU, GELU, softplus, tanh, ...) was called.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 2))
     >>> with smooth(net, beta=5) as surrogate:

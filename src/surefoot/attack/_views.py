@@ -158,6 +158,7 @@ class Adaptive(View):
                     one.target,
                     extra=one.extra,
                     create_graph=False,
+                    layout=one.layout,
                 )
                 for one, offsets in zip(singles(request), found, strict=True)
             )
@@ -175,7 +176,9 @@ class Adaptive(View):
     def _search(self, moment: Moment) -> None:
         request = moment.request
         for number, one in zip(moment.which, singles(request), strict=True):
-            offsets = self.explainer.offsets(one.model, one.inputs.detach(), extra=one.extra)[0]
+            offsets = self.explainer.offsets(
+                one.model, one.inputs.detach(), extra=one.extra, layout=one.layout
+            )[0]
             if self.explainer.include_original:
                 offsets = torch.cat([offsets, torch.zeros_like(offsets[:1])])
             self.held[int(number)] = offsets
@@ -186,8 +189,8 @@ class Adaptive(View):
         count = len(found[0])
         if self.subset is None or self.subset >= count:
             return torch.stack(found)
-        source = draws.generator(self.seed, _SUBSETS + moment.step)
-        chosen = torch.randperm(count, generator=source)[: self.subset].to(found[0].device)
+        order = draws.permutation(self.seed, _SUBSETS + moment.step, count)
+        chosen = order[: self.subset].to(found[0].device)
         return torch.stack([offsets[chosen] for offsets in found])
 
     def _exact(self, moment: Moment, offsets: Tensor, objective: Objective) -> Tensor:
@@ -202,6 +205,7 @@ class Adaptive(View):
                 request.target,
                 extra=request.extra,
                 create_graph=True,
+                layout=request.layout,
             )
 
         return exact(attribute, moment, objective, 1)
@@ -239,7 +243,7 @@ def exact(
                 )
             return objective(maps, which)
 
-        return gradients.value_and_gradient(value, some.inputs)[1]
+        return gradients.value_and_gradient(value, some.inputs, again=True)[1]
 
     parts = each_block(len(request.inputs), 1, at_once, compute)
     return gradients.sum_blocks(parts, request.inputs)

@@ -1,30 +1,24 @@
 """The audit itself: explainers x attacks x metrics over the samples that are right."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from surefoot import errors
-from surefoot.auditing import _plan, _store, _tables
+from surefoot.auditing import _store, _tables
 from surefoot.auditing._batches import Source, Tally
 from surefoot.auditing._loader import Batch
-from surefoot.auditing._metrics import measures
 from surefoot.auditing._plan import Plan
 from surefoot.auditing._rehearsal import rehearse
 from surefoot.auditing._result import AuditResult
+from surefoot.auditing._settings import Settings
 from surefoot.auditing._unit import Rows, measure
-from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
-from surefoot.maps import Reduction
+from surefoot.maps import Layout, Reduction
 from surefoot.metric import Metric
 from surefoot.progress import Progress, Report, reporter
-from surefoot.recipes import digest, show
-from surefoot.version import versions
 
 METRICS = ("topk_intersection", "spearman", "sensitivity", "gini")
 
@@ -37,6 +31,7 @@ def audit(
     attacks: Mapping[str, Any] | Sequence[Any] | None = None,
     metrics: Mapping[str, Any] | Sequence[str | Metric | Any] = METRICS,
     reduction: Reduction = "sum_abs",
+    layout: Layout | None = None,
     limit: int | None = None,
     batch_size: int = 64,
     masks: str | Tensor | None = None,
@@ -84,6 +79,8 @@ def audit(
         metrics: names (`metric.names()`), `metric.get(name, **options)`, or callables whose
             parameters are named as in `Metric.needs`; a mapping gives names of one's own.
         reduction: of attributions to maps; attacks must have the same.
+        layout: what the axes of the inputs mean, where three axes leave it open and the model
+            does not say, see `surefoot.models.Classifier`.
         limit: number of samples to take; None takes all that are right.
         batch_size: samples that go through together; it bounds memory, not results.
         masks: where the object is, for metrics of localisation: one bool map a sample in the
@@ -126,39 +123,36 @@ def audit(
     >>> bool(against.loc[("gradient", "spearman"), "worse"] > 0.5)
     True
     """
-    _check_numbers(limit, batch_size, draws)
-    for package in ("pandas", "scipy.stats"):
-        errors.optional(package, "audit")
-    trials = _plan.trials(attacks, draws if controls else 0, seed, reduction)
-    plan = Plan(
-        _plan.models(model),
-        _plan.explainers(explainers, controls, seed),
-        trials,
-        measures(metrics, bool(trials)),
-        reduction,
+    settings = Settings(
+        explainers=explainers,
+        attacks=attacks,
+        metrics=metrics,
+        reduction=reduction,
+        layout=layout,
+        limit=limit,
+        batch_size=batch_size,
+        masks=masks,
+        controls=controls,
+        draws=draws,
+        seed=seed,
     )
-    _plan.check_masks(plan.measures, masks)
+    plan = settings.plan(model)
     if out is not None:
         _store.prepare(out, overwrite)
-    source = Source(loader, plan.models, masks, limit, batch_size, plan.bounds())
-    tally = Tally()
-    first, batches, number = _survey(source, tally)
-    plan = rehearse(plan, first)
-    with reporter(progress, "audit") as report:
-        records = _tables.records(_measured(plan, batches, number, report))
-    options = {"limit": limit, "batch_size": batch_size, "draws": draws, "seed": seed}
-    result = AuditResult(records, _settings(plan, tally, options))
+    result = _run(settings, plan, settings.source(loader, plan), progress)
     if out is not None:
         result.save(out, overwrite=overwrite)
     return result
 
 
-def _check_numbers(limit: int | None, batch_size: int, draws: int) -> None:
-    """Raise unless all are whole numbers from 1."""
-    taken = 1 if limit is None else limit
-    for name, value in {"limit": taken, "batch_size": batch_size, "draws": draws}.items():
-        if not isinstance(value, int) or value < 1:
-            raise SurefootError(f"{name}={value!r}, expected a whole number from 1")
+def _run(settings: Settings, plan: Plan, source: Source, progress: Progress) -> AuditResult:
+    """The numbers of all samples, and what they came from."""
+    tally = Tally()
+    first, batches, number = _survey(source, tally)
+    plan = rehearse(plan, first)
+    with reporter(progress, "audit") as report:
+        records = _tables.records(_measured(plan, batches, number, report))
+    return AuditResult(records, settings.facts(plan, tally))
 
 
 def _survey(source: Source, tally: Tally) -> tuple[Batch, Iterable[Batch], int]:
@@ -184,30 +178,3 @@ def _measured(plan: Plan, batches: Iterable[Batch], number: int, report: Report)
             yield measure(unit, batch)
             done += 1
             report(done, number * len(units))
-
-
-def _settings(plan: Plan, tally: Tally, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the audit was, as JSON has it."""
-    return {
-        "models": {name: _describe(model) for name, model in plan.models.items()},
-        "explainers": {name: repr(one) for name, one in plan.explainers.items()},
-        "attacks": {trial.name: show(trial.draws[0]) for trial in plan.trials},
-        "floors": {trial.name: trial.control for trial in plan.trials if trial.control},
-        "metrics": {one.name: one.facts() for one in plan.measures},
-        "reduction": plan.reduction,
-        **options,
-        "samples": asdict(tally),
-        "versions": versions("torch", "numpy", "pandas", "scipy"),
-    }
-
-
-def _describe(model: nn.Module) -> dict[str, str]:
-    """The class of a model, and a digest of its parameters and buffers."""
-    every = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        every.update(f"{name} {digest(value) if isinstance(value, Tensor) else value!r}".encode())
-    kind = type(model)
-    return {
-        "type": f"{kind.__module__}:{kind.__qualname__}",
-        "state": f"sha256:{every.hexdigest()}",
-    }

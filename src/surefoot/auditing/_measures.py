@@ -11,7 +11,7 @@ from torch import Tensor
 
 from surefoot import explain
 from surefoot.errors import SurefootError
-from surefoot.maps import Count, Reduction
+from surefoot.maps import Count, Layout, Reduction
 from surefoot.metric import PAIR, Metric
 from surefoot.recipes import show
 
@@ -102,12 +102,16 @@ class Measure:
         options = ", ".join(f"{name}={show(v)}" for name, v in self.metric.options.items())
         return f"{name_of(self.metric.function)}({options})"
 
-    def __call__(self, words: Words, extra: Mapping[str, Tensor]) -> Values:
+    def __call__(
+        self, words: Words, extra: Mapping[str, Tensor], layout: Layout | None = None
+    ) -> Values:
         """The metric of a batch, (n,)."""
         if self.metric.name in _TAKE_HEATMAPS:
-            words = words | {"h": explain.heatmap(words["attributions"])}
-        asks = extra and "extra" in parameters(self.metric.function)
-        found = self.metric(*[words[n] for n in self.needs], **({"extra": extra} if asks else {}))
+            words = words | {"h": explain.heatmap(words["attributions"], layout=layout)}
+        taken = parameters(self.metric.function)
+        more = {"extra": dict(extra) or None, "layout": layout}
+        asked = {name: value for name, value in more.items() if value and name in taken}
+        found = self.metric(*[words[n] for n in self.needs], **asked)
         samples = len(words["images"])
         if not isinstance(found, Tensor) or found.shape != (samples,):
             came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
@@ -115,9 +119,11 @@ class Measure:
         return found.detach().cpu().double().numpy()
 
 
-def words(attributions: Tensor, reduction: Reduction, **given: Any) -> Words:
+def words(
+    attributions: Tensor, reduction: Reduction, layout: Layout | None = None, **given: Any
+) -> Words:
     """What metrics of one map may ask for, by name."""
-    reduced = explain.reduce(attributions, reduction)
+    reduced = explain.reduce(attributions, reduction, layout)
     return {"attributions": attributions, "a": reduced, "h": reduced, **given}
 
 

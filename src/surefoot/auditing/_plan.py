@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from surefoot import checks
-from surefoot.attack import FGSM, PGD, AttributionAttack, AutoAttack
+from surefoot.attack import AttributionAttack, PredictionAttack
 from surefoot.auditing._batches import Models
 from surefoot.auditing._controls import RANDOM_MAP, RandomMap, control_names, random_signs
 from surefoot.auditing._measures import Measure
@@ -15,7 +15,7 @@ from surefoot.auditing._unit import CLEAN, Attack, Trial, Unit
 from surefoot.budget import Budget
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer, as_explainer
-from surefoot.maps import Count, Reduction
+from surefoot.maps import Count, Layout, Reduction
 from surefoot.recipes import show
 
 
@@ -29,6 +29,7 @@ class Plan:
         trials: the attacks, then their controls.
         measures: the metrics.
         reduction: of the maps.
+        layout: of the inputs, where the model does not say.
     """
 
     models: Models
@@ -36,6 +37,7 @@ class Plan:
     trials: Sequence[Trial]
     measures: Sequence[Measure]
     reduction: Reduction
+    layout: Layout | None = None
 
     def units(self) -> Iterator[Unit]:
         """What is measured on every batch, in the order of the tables."""
@@ -53,7 +55,8 @@ class Plan:
         self, model: tuple[str, nn.Module], explainer: tuple[str, Explainer], trial: Trial | None
     ) -> Unit:
         control = isinstance(explainer[1], RandomMap) or (trial is not None and trial.is_control)
-        return Unit(model, explainer, trial, self.measures, self.reduction, control)
+        asked = (self.measures, self.reduction, self.layout)
+        return Unit(model, explainer, trial, *asked, control)
 
     def k(self) -> Count | None:
         """The k that all attacks which name one have in common."""
@@ -161,7 +164,7 @@ def _each_budget(name: str, one: Any, reduction: Reduction) -> list[tuple[str, A
         raise SurefootError(
             f"the attack {name!r} is {show(one)}, expected one such as TopK(Linf(8 / 255))"
         )
-    if isinstance(one, FGSM | PGD | AutoAttack):
+    if isinstance(one, PredictionAttack):
         raise SurefootError(
             f"the attack {name!r} is {show(one)}, which attacks predictions; an audit takes attacks"
             " on explanations, such as TopK"

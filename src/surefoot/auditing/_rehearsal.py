@@ -13,6 +13,7 @@ from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, words
 from surefoot.auditing._plan import Plan
 from surefoot.auditing._unit import Attack, Unit, blame, evaluate, explained, run
+from surefoot.maps import Layout
 
 
 def rehearse(plan: Plan, batch: Batch) -> Plan:
@@ -29,7 +30,7 @@ def rehearse(plan: Plan, batch: Batch) -> Plan:
     for model in plan.models:
         clean = [u for u in units if u.trial is None and u.model[0] == model]
         maps = [explained(unit, one.to(device_of(unit.model[1]))) for unit in clean]
-        measures = _fitted(plan, maps[0])
+        measures = _fitted(plan, maps[0], clean[0].layout_of(one))
         _try_measures(measures, clean[0], one, maps[0])
     for unit in units:
         if unit.trial is not None and not unit.is_control:
@@ -37,17 +38,18 @@ def rehearse(plan: Plan, batch: Batch) -> Plan:
     return replace(plan, measures=measures)
 
 
-def _fitted(plan: Plan, maps: Tensor) -> Sequence[Measure]:
+def _fitted(plan: Plan, maps: Tensor, layout: Layout) -> Sequence[Measure]:
     with blame(f"reduction={plan.reduction!r}"):
-        entries = words(maps, plan.reduction)["a"][0].numel()
+        entries = words(maps, plan.reduction, layout)["a"][0].numel()
     return [measure.fit(entries, plan.k()) for measure in plan.measures]
 
 
 def _try_measures(measures: Sequence[Measure], unit: Unit, one: Batch, maps: Tensor) -> None:
-    there = one.to(maps.device)
+    there, layout = one.to(maps.device), unit.layout_of(one)
     given = words(
         maps,
         unit.reduction,
+        layout,
         model=unit.model[1],
         images=there.inputs,
         images2=there.inputs,
@@ -56,7 +58,7 @@ def _try_measures(measures: Sequence[Measure], unit: Unit, one: Batch, maps: Ten
         mask=there.mask,
     )
     given |= {"b": given["a"], "h2": given["h"]}
-    evaluate(measures, given, there.extra)
+    evaluate(measures, given, there.extra, layout)
 
 
 def _try_attack(unit: Unit, one: Batch) -> None:

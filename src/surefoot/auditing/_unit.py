@@ -18,7 +18,7 @@ from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, Values, words
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
-from surefoot.maps import Reduction
+from surefoot.maps import Layout, Reduction, layout_of
 
 CLEAN = "clean"
 
@@ -55,6 +55,7 @@ class Unit:
         trial: the attack; None for the clean inputs.
         measures: the metrics.
         reduction: of the maps.
+        layout: of the inputs, where the model does not say.
         is_control: whether explainer or attack is one.
     """
 
@@ -63,7 +64,12 @@ class Unit:
     trial: Trial | None
     measures: Sequence[Measure]
     reduction: Reduction
+    layout: Layout | None = None
     is_control: bool = False
+
+    def layout_of(self, batch: Batch) -> Layout:
+        """What the axes of a batch mean."""
+        return layout_of(batch.inputs, self.model[1], self.layout)
 
     @property
     def attack(self) -> str:
@@ -107,9 +113,10 @@ def measure(unit: Unit, batch: Batch) -> Rows:
 
 def _clean(unit: Unit, batch: Batch) -> dict[str, Values]:
     """Metrics of the map of the clean inputs, and of the explainer."""
-    given = words(explained(unit, batch), unit.reduction, **_fixed(unit, batch))
+    layout = unit.layout_of(batch)
+    given = words(explained(unit, batch), unit.reduction, layout, **_fixed(unit, batch))
     given |= {"images": batch.inputs}
-    return evaluate([m for m in unit.measures if not m.compares], given, batch.extra)
+    return evaluate([m for m in unit.measures if not m.compares], given, batch.extra, layout)
 
 
 def explained(unit: Unit, batch: Batch) -> Tensor:
@@ -117,7 +124,9 @@ def explained(unit: Unit, batch: Batch) -> Tensor:
     (name, explainer), model = unit.explainer, unit.model[1]
     with blame(f"the explainer {name!r}"):
         extra = dict(batch.extra) or None
-        return explainer(model, batch.inputs, batch.labels, extra=extra, create_graph=False)
+        return explainer(
+            model, batch.inputs, batch.labels, extra=extra, create_graph=False, layout=unit.layout
+        )
 
 
 def _attacked(unit: Unit, trial: Trial, batch: Batch) -> tuple[dict[str, Values], Tensor]:
@@ -135,15 +144,17 @@ def run(attack: Attack, unit: Unit, batch: Batch) -> AttackResult:
     """One attack on one batch."""
     model, explainer = unit.model[1], unit.explainer[1]
     extra = dict(batch.extra) or None
-    found = attack(model, batch.inputs, batch.labels, explainer, extra=extra)
+    more = {} if unit.layout is None else {"layout": unit.layout}
+    found = attack(model, batch.inputs, batch.labels, explainer, extra=extra, **more)
     if not isinstance(found, AttackResult):
         raise SurefootError(f"it gave a {type(found).__name__}, expected one attack.AttackResult")
     return found
 
 
 def _after(unit: Unit, found: AttackResult, batch: Batch) -> dict[str, Values]:
-    before = words(found.before, unit.reduction)
-    after = words(found.after, unit.reduction)
+    layout = unit.layout_of(batch)
+    before = words(found.before, unit.reduction, layout)
+    after = words(found.after, unit.reduction, layout)
     moved = {"images": found.inputs, **_fixed(unit, batch)}
     change = {
         **before,
@@ -155,7 +166,10 @@ def _after(unit: Unit, found: AttackResult, batch: Batch) -> dict[str, Values]:
     }
     compared = [m for m in unit.measures if m.compares]
     single = [m for m in unit.measures if not (m.compares or m.once)]
-    return evaluate(compared, change, batch.extra) | evaluate(single, after | moved, batch.extra)
+    return {
+        **evaluate(compared, change, batch.extra, layout),
+        **evaluate(single, after | moved, batch.extra, layout),
+    }
 
 
 def _fixed(unit: Unit, batch: Batch) -> dict[str, object]:
@@ -168,13 +182,16 @@ def _fixed(unit: Unit, batch: Batch) -> dict[str, object]:
 
 
 def evaluate(
-    measures: Sequence[Measure], given: dict[str, object], extra: Mapping[str, Tensor]
+    measures: Sequence[Measure],
+    given: dict[str, object],
+    extra: Mapping[str, Tensor],
+    layout: Layout,
 ) -> dict[str, Values]:
     """Each metric of what is given, by name."""
     found = {}
     for one in measures:
         with blame(f"the metric {one.name!r}"):
-            found[one.name] = one(given, extra)
+            found[one.name] = one(given, extra, layout)
     return found
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import math
-from argparse import ArgumentTypeError
 from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -10,8 +9,8 @@ from jsonargparse import ArgumentParser
 
 from surefoot import attack
 from surefoot.attack import AttributionAttack, Budget
+from surefoot.cli._options import DEFAULT_STEPS, add
 from surefoot.errors import SurefootError, suggest
-from surefoot.maps import Reduction
 
 ATTACKS: dict[str, type[AttributionAttack]] = {
     kind.__name__: kind
@@ -24,102 +23,27 @@ ATTACKS: dict[str, type[AttributionAttack]] = {
         attack.RandomSign,
     )
 }
-DEFAULT_STEPS = 15
 _BUDGETS: dict[str, type[Budget]] = {"linf": attack.Linf, "l2": attack.L2}
 _RECIPE = ("proxy", "output_weight", "stop_at", "second_order", "difference", "refresh", "subset")
 
 
-class UnreadableError(ArgumentTypeError, ValueError):
-    """Text that is not what an option takes; argparse shows the one, config files the other."""
-
-
-def number(text: str | float) -> float:
-    """A number, also written as a fraction.
-
-    >>> number("1/255") == 1 / 255, number("4e-3"), number(2)
-    (True, 0.004, 2.0)
-    """
-    top, *bottom = str(text).split("/", 1)
-    try:
-        return float(top) / float(*bottom) if bottom else float(top)
-    except (ValueError, ZeroDivisionError):
-        raise UnreadableError(f"{text!r}, expected a number such as 0.004 or 1/255") from None
-
-
-def sharpness(text: str | float) -> str | float:
-    """`--beta`: a number, "auto" or "none"."""
-    if text in ("auto", "none"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UnreadableError(f"{text!r}, expected a number, auto or none") from None
-
-
 def add_attack_options(options: ArgumentParser) -> None:
     """The options that `make_attack` and `make_controls` read."""
-    _add_attack(options)
-    _add_budget(options)
-
-
-def _add_attack(options: ArgumentParser) -> None:
-    options.add_argument(
-        "--attack",
-        type=str,
-        default="TopK",
-        metavar="NAME",
-        help=f"{', '.join(ATTACKS)}; with settings that have no option here as "
-        "Dissimilarity(proxy='pearson') or TopK(second_order='exact')",
+    known = ", ".join(ATTACKS)
+    add(
+        options,
+        "attack towards k reduction beta seed control_draws norm epsilon steps step_size restarts",
+        attack={
+            "help": f"{known}; with settings that have no option here as "
+            "Dissimilarity(proxy='pearson') or TopK(second_order='exact')"
+        },
+        seed={"help": "of random starts and signs"},
+        steps={
+            "default": DEFAULT_STEPS,
+            "help": "gradient steps of a run; with the default network and explainer, 15 take well "
+            "under a minute a photograph on two cores; more do more damage",
+        },
     )
-    options.add_argument(
-        "--towards",
-        type=str,
-        metavar="PHOTO",
-        help="whose map Manipulation makes the map look like",
-    )
-    options.add_argument(
-        "--k",
-        type=int | float,
-        help="places of TopK and of the score, or their share below 1 (default: 1000, or a tenth "
-        "of a map with fewer than 10000)",
-    )
-    options.add_argument(
-        "--reduction", type=Reduction, default="sum_abs", help="of a map's channels"
-    )
-    options.add_argument(
-        "--beta",
-        type=sharpness,
-        default="auto",
-        help="of the softplus in place of ReLU during the search: a number, none, or auto",
-    )
-    options.add_argument("--seed", type=int, default=0, help="of random starts and signs")
-    options.add_argument(
-        "--control-draws", type=int, default=3, metavar="N", help="random signs to average over"
-    )
-
-
-def _add_budget(options: ArgumentParser) -> None:
-    options.add_argument(
-        "--norm", type=Literal["linf", "l2"], default="linf", help="of the perturbation"
-    )
-    options.add_argument(
-        "--epsilon",
-        type=number,
-        metavar="E",
-        help="its largest size, as 0.004 or 1/255 (default: 1/255 for linf; for l2 the length of "
-        "1/255 in every entry)",
-    )
-    options.add_argument(
-        "--steps",
-        type=int,
-        default=DEFAULT_STEPS,
-        help="gradient steps of a run; with the default network and explainer, 15 take well under "
-        "a minute a photograph on two cores; more do more damage",
-    )
-    options.add_argument(
-        "--step-size", type=number, metavar="E", help="of a step (default: falls from epsilon)"
-    )
-    options.add_argument("--restarts", type=int, default=1, help="runs, of which the best is kept")
 
 
 def make_attack(settings: Any) -> AttributionAttack:

@@ -9,6 +9,7 @@ from types import ModuleType
 from jsonargparse import ArgumentParser
 
 from surefoot.cli import attack, doctor, explain, train
+from surefoot.cli._options import Help, joined
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.version import __version__
 
@@ -23,7 +24,7 @@ COMMANDS: dict[str, ModuleType] = {
 def main(arguments: Sequence[str] | None) -> int:
     """Run one command, see `surefoot.cli.main`."""
     try:
-        settings = _parser().parse_args(arguments)
+        settings = _parser().parse_args(joined(sys.argv[1:] if arguments is None else arguments))
         with warnings.catch_warnings():
             warnings.simplefilter("always", SurefootWarning)
             warnings.showwarning = _show_warning
@@ -42,6 +43,7 @@ def _parser() -> ArgumentParser:
         prog="surefoot",
         description="Saliency maps that can be trusted.",
         exit_on_error=False,
+        formatter_class=Help,
         version=__version__,
     )
     commands = parser.add_subcommands(dest="command")

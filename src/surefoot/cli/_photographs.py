@@ -1,6 +1,5 @@
 """What commands on photographs share: their options, checks, the loop, and the written config."""
 
-import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,18 +12,18 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from surefoot import models, report
-from surefoot.cli._shared import (
+from surefoot.cli._options import (
     DEFAULT_CHANNELS,
     DEFAULT_SIZE,
-    add_model_options,
-    find_class,
-    load_model,
-    try_model,
+    add,
+    add_config,
+    make_parser,
+    written,
 )
+from surefoot.cli._shared import add_model_options, find_class, load_model, try_model
 from surefoot.data import load_pixels, locate
 from surefoot.errors import SurefootError
 from surefoot.files import check_tensor_suffix, write_whole
-from surefoot.version import __version__
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -59,7 +58,7 @@ class Case:
 
 def photographs_parser(description: str) -> ArgumentParser:
     """A command's parser with the options that say which photographs and which model."""
-    options = ArgumentParser(description=description, exit_on_error=False)
+    options = make_parser(description)
     options.add_argument(
         "photo",
         nargs="*",
@@ -68,30 +67,10 @@ def photographs_parser(description: str) -> ArgumentParser:
         help="picture files, or the names of those that installed packages bring: chelsea, coffee, "
         "eagle",
     )
-    options.add_argument(
-        "--photos", type=list[str], help="the same as PHOTO..., for a configuration file"
-    )
-    options.add_argument(
-        "--config",
-        action="config",
-        metavar="FILE.yaml",
-        help="take options from a file, such as the one a run leaves beside its output",
-    )
+    add(options, "photos")
+    add_config(options)
     add_model_options(options)
     return options
-
-
-def add_map_options(options: ArgumentParser, out: str) -> None:
-    """The options that say what is explained and how it is drawn."""
-    options.add_argument(
-        "--target", type=str, metavar="CLASS", help="class index or name (default: the predicted)"
-    )
-    options.add_argument(
-        "--percentile", type=float, default=95, help="at which the heat maps are capped"
-    )
-    options.add_argument(
-        "-o", "--out", type=str, default=out, metavar="OUT.png", help="the picture to write"
-    )
 
 
 def check_files(settings: Any, save: str | None) -> None:
@@ -203,22 +182,10 @@ def write_picture(
     """Write the picture and, beside it, the options as they were used, for --config."""
     out = Path(settings.out)
     write_whole(out, content)
-    text = _config(settings, command, parser, used | {"photos": case.photos})
-    write_whole(out.with_suffix(".yaml"), text.encode())
+    used = used | {"photos": case.photos}
+    write_whole(out.with_suffix(".yaml"), written(parser, settings, command, **used))
     if finished < len(case.photos):
         print(
             f"surefoot: {out} holds the {finished} photographs finished of {len(case.photos)}",
             file=sys.stderr,
         )
-
-
-def _config(settings: Any, command: str, parser: ArgumentParser, used: dict[str, Any]) -> str:
-    values = settings.clone()
-    del values["photo"]
-    for name, value in used.items():
-        values[name] = value
-    text = parser.dump(values, skip_validation=True)
-    versions = (
-        f"surefoot {__version__}, torch {torch.__version__}, python {platform.python_version()}"
-    )
-    return f"# surefoot {command} --config THIS_FILE\n# made with {versions}\n{text}"

@@ -7,74 +7,15 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from surefoot import gradients, models
+from surefoot.cli._options import DEFAULT_CHANNELS, DEFAULT_MODEL, DEFAULT_SIZE, add
 from surefoot.data import load_labels
 from surefoot.errors import SurefootError, suggest
-
-DEFAULT_MODEL = "efficientnet-lite0"
-DEFAULT_SIZE = 224
-DEFAULT_CHANNELS = 3
 
 
 def add_model_options(parser: ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
     """The options that `load_model` reads."""
-    _add_network(parser, default)
-    _add_input(parser)
-    parser.add_argument(
-        "--labels", type=str, metavar="FILE", help="class names, one a line or a JSON list"
-    )
-    parser.add_argument(
-        "--device", type=str, default="auto", help="cpu, cuda, cuda:1, mps, or auto: the fastest"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads to use")
-
-
-def _add_network(parser: ArgumentParser, default: str | None) -> None:
-    parser.add_argument(
-        "--model",
-        type=str,
-        default=default,
-        metavar="NAME_OR_FACTORY",
-        help="efficientnet-lite0, a trained network that comes with the package, such as "
-        "fashion-mnist/scaat, the folder of one that train --export wrote, a timm or torchvision "
-        "name (timm:NAME, torchvision:NAME), package.module:factory, or an exported program "
-        "FILE.pt2",
-    )
-    parser.add_argument(
-        "--weights", type=str, metavar="FILE", help="safetensors or weights-only checkpoint"
-    )
-    parser.add_argument(
-        "--classes", type=int, metavar="K", help="number of logits, with weights of your own"
-    )
-
-
-def _add_input(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--mean",
-        type=float,
-        nargs="+",
-        metavar="M",
-        help="subtracted from the pixels: one number, or one a channel (default: the model's)",
-    )
-    parser.add_argument(
-        "--std",
-        type=float,
-        nargs="+",
-        metavar="S",
-        help="pixels are divided by it: one number, or one a channel (default: the model's)",
-    )
-    parser.add_argument(
-        "--size",
-        type=int,
-        metavar="PIXELS",
-        help=f"side of the model's input (default: the model's own, else {DEFAULT_SIZE})",
-    )
-    parser.add_argument(
-        "--channels",
-        type=int,
-        metavar="C",
-        help=f"of the model's input: {DEFAULT_CHANNELS}, or 1 for grey (default: the model's own, "
-        f"else {DEFAULT_CHANNELS})",
-    )
+    names = "model weights classes mean std size channels labels device threads"
+    add(parser, names, model={"default": default})
 
 
 def load_model(settings: Any) -> tuple[nn.Module, models.Card]:
@@ -83,10 +24,7 @@ def load_model(settings: Any) -> tuple[nn.Module, models.Card]:
     Raises:
         SurefootError: an option that cannot be used.
     """
-    if settings.threads is not None:
-        if settings.threads < 1:
-            raise SurefootError(f"--threads={settings.threads}, expected at least 1")
-        torch.set_num_threads(settings.threads)
+    set_threads(settings.threads)
     where = device(settings.device)
     model = _load(settings)
     known = models.card(model)
@@ -97,6 +35,15 @@ def load_model(settings: Any) -> tuple[nn.Module, models.Card]:
         settings.channels or known.channels or DEFAULT_CHANNELS,
     )
     return model.to(where), card
+
+
+def set_threads(threads: int | None) -> None:
+    """Use so many CPU threads, None for as many as there are."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise SurefootError(f"--threads={threads}, expected at least 1")
+    torch.set_num_threads(threads)
 
 
 def _load(settings: Any) -> nn.Module:

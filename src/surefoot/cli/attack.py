@@ -13,8 +13,9 @@ from surefoot import gradients, report
 from surefoot.attack import AttackResult, AttributionAttack, RandomSign, default_k
 from surefoot.cli import _photographs as photographs
 from surefoot.cli._attacks import add_attack_options, make_attack, make_controls
+from surefoot.cli._options import add
 from surefoot.cli._photographs import Case, Progress
-from surefoot.decoy import choose_layer
+from surefoot.decoy import Settings, choose_layer
 from surefoot.explain import Decoy, Explainer, parse, reduce, to_json
 from surefoot.files import write_tensors
 
@@ -47,33 +48,17 @@ def parser() -> ArgumentParser:
         "signs of the same size: a score means nothing without that floor."
     )
     add_attack_options(options)
-    _add_explainer(options)
-    photographs.add_map_options(options, "attack.png")
-    options.add_argument(
-        "--save",
-        type=str,
-        metavar="FILE",
-        help="also write originals, perturbed inputs, attributions before and after, and scores to "
-        "a .npz or .safetensors file; the picture, of 8 bits, cannot hold the perturbation exactly",
+    add(
+        options,
+        "explainer score_with target percentile out save",
+        explainer={
+            "default": "Gradient()",
+            "help": "what is attacked, such as SmoothGrad(Gradient(), samples=20), written as in "
+            "Python; a Decoy(...) is attacked adaptively",
+        },
+        out={"default": "attack.png"},
     )
     return options
-
-
-def _add_explainer(options: ArgumentParser) -> None:
-    options.add_argument(
-        "--explainer",
-        type=str,
-        default="Gradient()",
-        metavar="RECIPE",
-        help="what is attacked, such as SmoothGrad(Gradient(), samples=20), written as in Python; "
-        "a Decoy(...) is attacked adaptively",
-    )
-    options.add_argument(
-        "--score-with",
-        type=str,
-        metavar="RECIPE",
-        help="another explainer whose maps are drawn and scored (transfer)",
-    )
 
 
 def run(settings: Any) -> None:
@@ -123,9 +108,7 @@ def _settled(explainer: Explainer, case: Case) -> Explainer:
     """The explainer, a decoy map's with its layer named."""
     if not isinstance(explainer, Decoy):
         return explainer
-    layer = choose_layer(
-        case.model, case.images[0], {}, explainer.layer, explainer.patch, explainer.decoys
-    )
+    layer = choose_layer(case.model, case.images[0], {}, Settings.of(explainer))
     return replace(explainer, layer=layer)
 
 

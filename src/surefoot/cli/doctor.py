@@ -10,14 +10,9 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from surefoot import gradients, models
-from surefoot.cli._shared import (
-    DEFAULT_CHANNELS,
-    DEFAULT_SIZE,
-    add_model_options,
-    load_model,
-    try_model,
-)
-from surefoot.decoy import Layer, default_layer, layers
+from surefoot.cli._options import DEFAULT_CHANNELS, DEFAULT_SIZE, add_config, make_parser
+from surefoot.cli._shared import add_model_options, load_model, try_model
+from surefoot.decoy import Layer, Settings, default_layer, layers
 from surefoot.errors import SurefootError
 from surefoot.explain import Gradient
 from surefoot.gradients import Score
@@ -38,21 +33,17 @@ _EXTRAS = {
     "torchvision": ("torchvision",),
 }
 _SCORES: tuple[Score, ...] = ("logit", "log_probability")
-_PATCH, _DECOYS = 3, 64
 _LEAST_COVERAGE = 0.1
 _MOST_LAYERS = 12
 
 
 def parser() -> ArgumentParser:
     """The options of the command."""
-    options = ArgumentParser(
-        description="Tell what this machine and a model support: devices, extras, derivatives, "
-        "and the layers that decoys can be made at.",
-        exit_on_error=False,
+    options = make_parser(
+        "Tell what this machine and a model support: devices, extras, derivatives, and the layers "
+        "that decoys can be made at."
     )
-    options.add_argument(
-        "--config", action="config", metavar="FILE.yaml", help="take options from a file"
-    )
+    add_config(options)
     add_model_options(options, default=None)
     return options
 
@@ -153,8 +144,8 @@ def _second(model: nn.Module, pixels: Tensor, score: Score) -> str:
 
 def _layers(model: nn.Module, pixels: Tensor) -> list[str]:
     try:
-        found = layers(model, pixels, patch=_PATCH, decoys=_DECOYS)
-        chosen = default_layer(model, pixels, _PATCH, _DECOYS, {})
+        found = layers(model, pixels)
+        chosen = default_layer(model, pixels, Settings(), {})
     except (SurefootError, RuntimeError) as error:
         return [f"decoys   no layer: {_first_line(error)}"]
     fit = _fit(found, chosen)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from surefoot import report
 from surefoot.cli import _photographs as photographs
+from surefoot.cli._options import add
 from surefoot.cli._photographs import Case
 from surefoot.explain import Explainer, Explanation, join_explanations, parse
 
@@ -25,19 +26,11 @@ def parser() -> ArgumentParser:
         "Explain what a classifier sees in photographs, and draw it: the photograph, the plain "
         "map, the enhanced map, and the overlay."
     )
-    options.add_argument(
-        "--explainer",
-        type=str,
-        default=DEFAULT_EXPLAINER,
-        metavar="RECIPE",
-        help="such as SmoothGrad(Gradient(), samples=20), written as in Python",
-    )
-    photographs.add_map_options(options, "map.png")
-    options.add_argument(
-        "--save-attributions",
-        type=str,
-        metavar="FILE",
-        help="also write the unscaled attributions to a .npz or .safetensors file",
+    add(
+        options,
+        "explainer target percentile out save_attributions",
+        explainer={"default": DEFAULT_EXPLAINER},
+        out={"default": "map.png"},
     )
     return options
 

@@ -1,7 +1,6 @@
 """`surefoot train --config run.yaml`: train a model with an objective."""
 
 import inspect
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ from torch import nn
 
 from surefoot import attack, data, explain, models, train
 from surefoot.cli import _train_export, _train_options
+from surefoot.cli._options import written
+from surefoot.cli._shared import set_threads
 from surefoot.errors import SurefootError, optional
 from surefoot.files import make_folder, write_whole
 from surefoot.models import NETWORKS, inside, maker
 from surefoot.recipes import Reader
-from surefoot.version import __version__
 
 HELP = "train a model with an objective"
 CONFIG = "config.yaml"
@@ -23,14 +23,13 @@ _HELD_OUT = 1000
 # A run resumes with the same ones only, so that the figures in its log are of the same data, too;
 # `fit` sees to objective, loop, pixels and normalisation.
 _BINDING = (
-    "data",
-    "data_options",
-    "samples",
-    "hold_out",
-    "validate_on",
-    "model",
-    "model_options",
-    "weights",
+    *("data", "data_options", "samples", "hold_out", "validate_on"),
+    *("model", "model_options", "weights"),
+)
+# What `fit` takes under the same name.
+_PASSED = (
+    *("validate_every", "validate_epochs", "checkpoint_every", "log_every"),
+    *("resume", "workers"),
 )
 
 parser = _train_options.parser
@@ -45,16 +44,13 @@ def run(settings: Any) -> None:
     """
     loop, objective, validation = recipes(settings)
     _train_export.check(settings)
-    if settings.threads is not None:
-        if settings.threads < 1:
-            raise SurefootError(f"--threads={settings.threads}, expected at least 1")
-        torch.set_num_threads(settings.threads)
+    set_threads(settings.threads)
     fabric = _fabric(settings)
     training, held_out = _data(settings)
     model = _model(settings, training)
     out = Path(settings.out)
     if fabric.is_global_zero and not train.checkpoints(out / "checkpoints"):
-        write_whole(make_folder(out) / CONFIG, _config(settings).encode())
+        write_whole(make_folder(out) / CONFIG, written(parser(), settings, "train", resume=False))
     trained = train.fit(
         fabric.to_device(model),
         objective,
@@ -62,18 +58,13 @@ def run(settings: Any) -> None:
         loop,
         held_out=held_out,
         validation=validation,
-        validate_every=settings.validate_every,
-        validate_epochs=settings.validate_epochs,
-        checkpoint_every=settings.checkpoint_every,
-        log_every=settings.log_every,
         best_by=None if settings.validate_on == "test" else settings.best_by,
         out=out,
-        resume=settings.resume,
         logs=_logs(settings.logs),
         progress=sys.stderr.isatty(),
-        workers=settings.workers,
         fabric=fabric,
         binding={f"--{name.replace('_', '-')}": getattr(settings, name) for name in _BINDING},
+        **{name: getattr(settings, name) for name in _PASSED},
     )
     if fabric.is_global_zero and settings.export is not None:
         network = _network(settings, training)
@@ -236,14 +227,3 @@ def _classifier(model: nn.Module, mean: Any, std: Any, embedding: str | None) ->
     own = inside(model)
     mean, std = own["mean"] if mean is None else mean, own["std"] if std is None else std
     return models.Classifier(model.module, mean, std, model.output, model.embedding)
-
-
-def _config(settings: Any) -> str:
-    """The options as they were, to be loaded with --config."""
-    used = settings.clone()
-    used.resume = False
-    text = parser().dump(used, skip_validation=True)
-    versions = (
-        f"surefoot {__version__}, torch {torch.__version__}, python {platform.python_version()}"
-    )
-    return f"# surefoot train --config THIS_FILE\n# made with {versions}\n{text}"

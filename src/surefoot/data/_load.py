@@ -14,7 +14,7 @@ from surefoot.data._hub import load_hub
 from surefoot.data._pcam import load_pcam
 from surefoot.data._pictures import Pictures
 from surefoot.data._places import Root
-from surefoot.data._polarity import load_polarity, load_vader
+from surefoot.data._polarity import load_reviews
 from surefoot.data._records import load_nsl_kdd
 from surefoot.data._samples import Samples
 from surefoot.data._torchvision import load_torchvision
@@ -32,8 +32,8 @@ _NAMED: dict[str, Load] = {
     "mnist": partial(load_digits, "mnist"),
     "nsl-kdd": load_nsl_kdd,
     "pcam": load_pcam,
-    "sentence-polarity": load_polarity,
-    "vader-movies": load_vader,
+    "sentence-polarity": partial(load_reviews, "sentence-polarity"),
+    "vader-movies": partial(load_reviews, "vader-movies"),
 }
 _SOURCES: dict[str, tuple[str, Callable[..., Samples | Pictures]]] = {
     "arrays": ("FILE.npz", load_arrays),

@@ -25,7 +25,8 @@ _VADER_WAYS = (
 )
 
 
-def load_polarity(
+def load_reviews(
+    source: str,
     split: str,
     root: Root = None,
     *,
@@ -34,13 +35,18 @@ def load_polarity(
     length: int | None = None,
     min_count: int = 1,
 ) -> Sentences:
-    """Sentence polarity (Pang and Lee, 2005): 5,331 negative and 5,331 positive sentences.
+    """Sentences of film reviews, from one of two sources.
 
-    Read from rt-polarity.neg and rt-polarity.pos, gzipped or not, in ROOT/rt-polaritydata or ROOT.
+    "sentence-polarity" (Pang and Lee, 2005): 5,331 negative and 5,331 positive sentences, from
+    rt-polarity.neg and rt-polarity.pos, gzipped or not, in ROOT/rt-polaritydata or ROOT.
+    "vader-movies" (Hutto and Gilbert, 2014, from vaderSentiment 0.5): the same sentences rated by
+    20 people each. A mean rating above 0 is positive, one below negative; the 37 at 0 are left out.
+
     There is no official split: a fold of `folds`, each with its share of both classes and always
     the same, is the test. The vocabulary is the training part's.
 
     Args:
+        source: which of them.
         split: "train" or "test".
         root: the data root.
         fold: which fold is the test, from 0.
@@ -51,7 +57,23 @@ def load_polarity(
     Raises:
         SurefootError: the files are not there or damaged, or there is no such fold.
     """
-    check_split(split, ("train", "test"), "sentence-polarity")
+    check_split(split, ("train", "test"), source)
+    texts, labels = _READERS[source](root)
+    test = in_fold(labels, fold, folds)
+    training = [text for text, held in zip(texts, test.tolist(), strict=True) if not held]
+    chosen = test if split == "test" else ~test
+    return sentences(
+        [text for text, wanted in zip(texts, chosen.tolist(), strict=True) if wanted],
+        labels[chosen],
+        CLASSES,
+        training,
+        length=length,
+        min_count=min_count,
+        name=f"{source}/{split}, fold {fold} of {folds}",
+    )
+
+
+def _polarity(root: Root) -> tuple[list[str], Tensor]:
     folders = [data_root(root) / "rt-polaritydata", data_root(root)]
     found = [first_file(folders, (name, f"{name}.gz")) for name in _POLARITY]
     if None in found:
@@ -59,29 +81,10 @@ def load_polarity(
         raise missing("sentence-polarity", root, wanted, folders, _POLARITY_WAYS)
     kinds = [_text(path).strip().split("\n") for path in found if path is not None]
     labels = torch.tensor([label for label, kind in enumerate(kinds) for _ in kind])
-    texts = [text for kind in kinds for text in kind]
-    name = f"sentence-polarity/{split}, fold {fold} of {folds}"
-    return _fold(texts, labels, split, name, (fold, folds), (length, min_count))
+    return [text for kind in kinds for text in kind], labels
 
 
-def load_vader(
-    split: str,
-    root: Root = None,
-    *,
-    fold: int = 0,
-    folds: int = 10,
-    length: int | None = None,
-    min_count: int = 1,
-) -> Sentences:
-    """Film sentences rated by 20 people each (Hutto and Gilbert, 2014), from vaderSentiment 0.5.
-
-    A mean rating above 0 is positive, one below negative; the 37 sentences at 0 are left out.
-    The rest is as in `load_polarity`, whose sentences these are, with other labels.
-
-    Raises:
-        SurefootError: the archive is not there or damaged, or there is no such fold.
-    """
-    check_split(split, ("train", "test"), "vader-movies")
+def _vader(root: Root) -> tuple[list[str], Tensor]:
     folders = [data_root(root) / "hutto_ICWSM_2014", data_root(root)]
     found = first_file(folders, (_VADER, _VADER_ARCHIVE))
     if found is None:
@@ -92,28 +95,10 @@ def load_vader(
     except ValueError as error:
         raise SurefootError(f"{found} is damaged: {error}; fetch it again") from error
     kept = [(rating, text) for rating, text in rated if rating != 0]
-    labels = torch.tensor([int(rating > 0) for rating, _ in kept])
-    name = f"vader-movies/{split}, fold {fold} of {folds}"
-    texts = [text for _, text in kept]
-    return _fold(texts, labels, split, name, (fold, folds), (length, min_count))
+    return [text for _, text in kept], torch.tensor([int(rating > 0) for rating, _ in kept])
 
 
-def _fold(
-    texts: list[str],
-    labels: Tensor,
-    split: str,
-    name: str,
-    fold: tuple[int, int],
-    words: tuple[int | None, int],
-) -> Sentences:
-    test = in_fold(labels, *fold)
-    training = [text for text, held in zip(texts, test.tolist(), strict=True) if not held]
-    chosen = test if split == "test" else ~test
-    some = [text for text, wanted in zip(texts, chosen.tolist(), strict=True) if wanted]
-    length, min_count = words
-    return sentences(
-        some, labels[chosen], CLASSES, training, length=length, min_count=min_count, name=name
-    )
+_READERS = {"sentence-polarity": _polarity, "vader-movies": _vader}
 
 
 def _text(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +10,8 @@ from surefoot import checks
 from surefoot.decoy._geometry import plan_masks
 from surefoot.decoy._layer import Trunk
 from surefoot.decoy._layers import default_layer
-from surefoot.decoy._search import Effort, Search, Units
-from surefoot.errors import SurefootError
+from surefoot.decoy._search import Search
+from surefoot.decoy._settings import Effort, Settings, Units
 from surefoot.layers import layer_name
 
 
@@ -122,21 +121,8 @@ def make_decoys(
     (torch.Size([1, 4, 6]), True, True)
     """
     more = checks.check_extra(extra, len(inputs))
-    search = prepare(
-        model,
-        inputs,
-        more,
-        layer=layer,
-        patch=patch,
-        stride=stride,
-        epsilon=epsilon,
-        decoys=decoys,
-        bounds=bounds,
-        seed=seed,
-        units=units,
-        cap=cap,
-        effort=effort,
-    )
+    settings = Settings(layer, patch, stride, epsilon, decoys, bounds, seed, units, cap, effort)
+    search = prepare(model, inputs, more, settings)
     count = search.count
     found = inputs.detach()[:, None].repeat(1, count, *[1] * (inputs.ndim - 1))
     deviation, swing = inputs.new_zeros(2, len(inputs), count)
@@ -164,48 +150,24 @@ def make_decoys(
 
 
 def prepare(
-    model: nn.Module,
-    inputs: Tensor,
-    extra: Mapping[str, Tensor],
-    *,
-    layer: str | nn.Module | None,
-    patch: int,
-    stride: int | None,
-    epsilon: float,
-    decoys: int,
-    bounds: checks.Bounds,
-    seed: int,
-    units: Units,
-    cap: float | None,
-    effort: Effort,
+    model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor], settings: Settings
 ) -> Search:
-    """Check the settings of `make_decoys`, find the layer and pack the patches."""
+    """Find the layer and pack the patches for inputs like these."""
     checks.check_model(model)
     checks.check_inputs(inputs)
-    low, high = checks.check_bounds(inputs, bounds)
-    if not epsilon > 0 or (cap is not None and not cap > 0):
-        raise SurefootError(f"epsilon={epsilon}, cap={cap}: expected positive numbers")
-    if units not in get_args(Units) or effort not in get_args(Effort):
-        raise SurefootError(
-            f"units={units!r}, effort={effort!r}: choose of {get_args(Units)}, {get_args(Effort)}"
-        )
+    low, high = checks.check_bounds(inputs, settings.bounds)
     one = {name: value[:1] for name, value in extra.items()}
     first = inputs[:1].detach()
-    trunk = Trunk(model, choose_layer(model, first, one, layer, patch, decoys))
+    trunk = Trunk(model, choose_layer(model, first, one, settings))
     with torch.no_grad():
-        plan = plan_masks(trunk, first, one, patch, stride, decoys // 2, seed)
-    return Search(trunk, plan, low, high, epsilon, units, cap, seed, effort)
+        return Search(trunk, plan_masks(trunk, first, one, settings), low, high, settings)
 
 
 def choose_layer(
-    model: nn.Module,
-    inputs: Tensor,
-    extra: Mapping[str, Tensor],
-    layer: str | nn.Module | None,
-    patch: int,
-    decoys: int,
+    model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor], settings: Settings
 ) -> str:
-    """The name of the layer given, or of the default one."""
+    """The name of the layer that is set, or of the default one."""
+    layer = settings.layer
     if layer is None:
-        layer = default_layer(model, inputs, patch, decoys, extra)
+        layer = default_layer(model, inputs, settings, extra)
     return layer_name(model, layer)

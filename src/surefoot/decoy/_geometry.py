@@ -14,6 +14,7 @@ from torch import Tensor
 
 from surefoot import draws
 from surefoot.decoy._layer import Trunk
+from surefoot.decoy._settings import Settings
 from surefoot.errors import SurefootError
 
 
@@ -90,28 +91,30 @@ def plan_masks(
     trunk: Trunk,
     inputs: Tensor,
     extra: Mapping[str, Tensor],
-    patch: int,
-    stride: int | None,
-    count: int,
-    seed: int,
+    settings: Settings,
 ) -> Plan:
-    """At most `count` masks for inputs like `inputs` (1, ...).
+    """At most `decoys` / 2 masks for inputs like `inputs` (1, ...).
 
-    With `stride=None`, patches stand side by side if `count` masks can hold them all, else as
+    With `stride=None`, patches stand side by side if so many masks can hold them all, else as
     close as they can. With a stride that asks for more masks, a random part of them is kept.
 
     Raises:
-        SurefootError: the patch does not fit, or a number is out of range.
+        SurefootError: the patch does not fit.
     """
+    patch, stride, count = settings.patch, settings.stride, settings.decoys // 2
     places = places_of(tuple(inputs.shape[1:]))
-    _check(places, patch, stride, count)
+    _check(places, patch)
     reaches = _reaches(trunk, inputs, extra, patch) if len(places) == 2 else None
     if reaches is None:
         axes = [_spread(size, patch, stride, count, len(places)) for size in places]
     else:
         axes = [_pack(s, patch, stride, count, r) for s, r in zip(places, reaches, strict=True)]
     grids = _products(axes)
-    keep = torch.randperm(len(grids), generator=draws.generator(seed, 0))[:count].sort().values
+    keep = (
+        torch.randperm(len(grids), generator=draws.generator(settings.seed, 0))[:count]
+        .sort()
+        .values
+    )
     chosen = [grids[i] for i in keep.tolist()]
     outputs = trunk(inputs, extra).shape[1:]
     masks = tuple(_mask(grid, tuple(inputs.shape[1:]), outputs, patch, reaches) for grid in chosen)
@@ -119,15 +122,11 @@ def plan_masks(
     return Plan(masks, joint, places, patch)
 
 
-def _check(places: tuple[int, ...], patch: int, stride: int | None, count: int) -> None:
+def _check(places: tuple[int, ...], patch: int) -> None:
     if not 1 <= patch <= min(places):
         raise SurefootError(
             f"patch={patch} does not fit: expected 1 to {min(places)}, the smaller side of {places}"
         )
-    if stride is not None and stride < 1:
-        raise SurefootError(f"stride={stride}, expected None or at least 1")
-    if count < 1:
-        raise SurefootError("decoys must be an even number of at least 2: two signs a mask")
 
 
 def _pack(size: int, patch: int, stride: int | None, count: int, reach: Reach) -> list[list[int]]:

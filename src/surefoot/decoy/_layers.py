@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from surefoot import checks, gradients
 from surefoot.decoy._geometry import places_of
+from surefoot.decoy._settings import Settings
 from surefoot.errors import SurefootError
 
 
@@ -67,11 +68,7 @@ def layers(
 
 
 def default_layer(
-    model: nn.Module,
-    inputs: Tensor,
-    patch: int,
-    decoys: int,
-    extra: Mapping[str, Tensor],
+    model: nn.Module, inputs: Tensor, settings: Settings, extra: Mapping[str, Tensor]
 ) -> str:
     """The deepest layer smaller than the input whose patches still cover it all.
 
@@ -81,7 +78,7 @@ def default_layer(
     Raises:
         SurefootError: the model has no layer before its output.
     """
-    rows = layers(model, inputs, patch=patch, decoys=decoys, extra=extra)
+    rows = layers(model, inputs, patch=settings.patch, decoys=settings.decoys, extra=extra)
     inner = [row for row in rows[:-1] if len(row.shape) >= 1 and math.prod(row.shape) > 1]
     if not inner:
         raise SurefootError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,11 +11,9 @@ from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.decoy._geometry import Mask, Plan
 from surefoot.decoy._joint import solve_jointly
 from surefoot.decoy._layer import Trunk
+from surefoot.decoy._settings import Settings
 from surefoot.decoy._solve import Problem, solve
 from surefoot.errors import SurefootError
-
-Units = Literal["rms", "absolute"]
-Effort = Literal["auto", "fast", "thorough"]
 
 _DENSE = 2**23  # elements of a linear model held at once; where one mask has more, first order
 _COLUMNS = 2**9  # features a linear programme may have
@@ -60,22 +58,14 @@ class Search:
         plan: the masks.
         low: one input's lower bounds.
         high: one input's upper bounds.
-        epsilon: bound on the deviation.
-        units: of epsilon.
-        cap: bound on |decoy - x| of each feature, or None.
-        seed: of the joint solver's start.
-        effort: how often the layer is linearised.
+        settings: epsilon, units, cap, seed and effort.
     """
 
     trunk: Trunk
     plan: Plan
     low: Tensor
     high: Tensor
-    epsilon: float
-    units: Units
-    cap: float | None
-    seed: int
-    effort: Effort
+    settings: Settings
 
     def of(self, sample: Tensor, extra: Mapping[str, Tensor]) -> Iterator[Part]:
         """The decoys of one input (1, ...), a few at a time: memory does not grow with M.
@@ -101,12 +91,12 @@ class Search:
         scale = self._scale(clean)
         copies = sample.flatten(1).repeat(3, 1)
         rounding = (self._outputs(copies, sample, extra) - clean).abs().max()
-        unit = scale * self.epsilon * (1 - _MARGIN) - 4 * rounding
+        unit = scale * self.settings.epsilon * (1 - _MARGIN) - 4 * rounding
         unit = unit.clamp_min(torch.finfo(unit.dtype).tiny)
         return _Reference(sample, extra, clean, scale, unit)
 
     def _scale(self, clean: Tensor) -> Tensor:
-        if self.units == "absolute":
+        if self.settings.units == "absolute":
             return clean.new_ones(())
         scale = clean.square().mean().sqrt()
         if not scale > 0:
@@ -149,8 +139,8 @@ class Search:
 
     def _problem(self, reference: _Reference, which: list[int]) -> Problem:
         x, low, high = (t.flatten() for t in (reference.sample, self.low, self.high))
-        if self.cap is not None:
-            low, high = torch.maximum(low, x - self.cap), torch.minimum(high, x + self.cap)
+        if (cap := self.settings.cap) is not None:
+            low, high = torch.maximum(low, x - cap), torch.minimum(high, x + cap)
         features, outputs, row = _side_by_side([self.plan.masks[k] for k in which], reference)
         sign = torch.ones(len(row), 1).to(x)
         return Problem(
@@ -171,8 +161,8 @@ class Search:
     def _offsets(self, problem: Problem) -> Tensor:
         columns = problem.features.shape[1]
         if problem.outputs.numel() // 2 * columns > _DENSE or columns > _COLUMNS:
-            return solve_jointly(problem, self.seed)
-        effort = self.effort
+            return solve_jointly(problem, self.settings.seed)
+        effort = self.settings.effort
         if effort == "auto":
             touched = 2 * len(self.plan.masks) * columns * problem.x.numel()
             effort = "thorough" if touched <= _CHEAP else "fast"
@@ -185,7 +175,7 @@ class Search:
         for share in _RETREATS:
             decoys = problem.place(u)
             deviation = self._change(decoys, reference).abs().amax(1) / reference.scale
-            failed = ~(deviation <= self.epsilon)
+            failed = ~(deviation <= self.settings.epsilon)
             if not failed.any():
                 break
             u = torch.where(failed[problem.row][:, None], share * u, u)

@@ -11,6 +11,7 @@ from surefoot import checks, gradients
 from surefoot.errors import SurefootError
 from surefoot.explain._explanation import Explanation
 from surefoot.gradients import Query
+from surefoot.maps import Layout
 from surefoot.recipes import Recipe
 
 
@@ -39,6 +40,7 @@ class Explainer(Recipe, ABC):
         *,
         extra: Mapping[str, Tensor] | None = None,
         create_graph: bool | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
         """Attributions of `target`'s score to `inputs`.
 
@@ -49,6 +51,8 @@ class Explainer(Recipe, ABC):
             extra: further keyword inputs of the model, each with leading dimension N.
             create_graph: whether the result can be differentiated in inputs and parameters; by
                 default if `inputs` require a gradient and gradients are enabled.
+            layout: what the axes of `inputs` mean, see `surefoot.models.Classifier`; asked for
+                where it matters, has three axes and the model does not say.
 
         Returns:
             Attributions (N, ...), signed, unscaled.
@@ -57,7 +61,7 @@ class Explainer(Recipe, ABC):
             SurefootError: a training-mode model, something that is not a classifier, inputs of
                 the wrong type or not finite, a target out of range.
         """
-        request = gradients.query(model, inputs, target, extra, create_graph)
+        request = gradients.query(model, inputs, target, extra, create_graph, layout)
         with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute(request))
         return attributions if request.create_graph else attributions.detach()
@@ -73,12 +77,13 @@ class Explainer(Recipe, ABC):
         target: checks.Target = None,
         *,
         extra: Mapping[str, Tensor] | None = None,
+        layout: Layout | None = None,
     ) -> Explanation:
         """The attributions with all that belongs to them; shows itself as a picture in notebooks.
 
         Arguments and errors are those of calling the explainer.
         """
-        request = gradients.query(model, inputs, target, extra, create_graph=False)
+        request = gradients.query(model, inputs, target, extra, False, layout)
         details: dict[str, Tensor] = {}
         with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute_with_details(request, details))
@@ -90,6 +95,7 @@ class Explainer(Recipe, ABC):
             request.target,
             logits.softmax(1),
             {name: value.detach() for name, value in details.items()},
+            layout=request.layout,
         )
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:  # noqa: ARG002

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from surefoot import gradients
+from surefoot import gradients, programs
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer, check_attributions, check_classes, refuse_graph
@@ -88,7 +88,8 @@ class Captum(Explainer):
         refuse_graph(request, repr(self))
         *_, method = methods = find_methods(self.algorithm, self.options)
         _check_score(method, self.score)
-        with torch.inference_mode(False), torch.enable_grad():
+        eager = programs.eagerly(request.model)
+        with torch.inference_mode(False), torch.enable_grad(), eager:
             request = _plain(request)
             check_classes(request)
             check_hooks(method, request)
@@ -113,7 +114,7 @@ class Captum(Explainer):
                 own = construct.keys() & signature(method, "__init__").keys() - {INNER}
                 built = method(built, **{name: construct[name] for name in own})
             result = built.attribute(inputs, **call)
-        return check_attributions(_spread(result, inputs), inputs, repr(self))
+        return check_attributions(_spread(result, request), inputs, repr(self))
 
 
 class _Scored(nn.Module):
@@ -122,7 +123,7 @@ class _Scored(nn.Module):
     def __init__(self, model: nn.Module, extra: tuple[str, ...], score: Score) -> None:
         super().__init__()
         self.model, self.extra, self.score = model, extra, score
-        self.train(model.training)
+        self.training = False
 
     def forward(self, inputs: Tensor, *values: Tensor) -> Tensor:
         logits = gradients.forward(self.model, inputs, dict(zip(self.extra, values, strict=True)))
@@ -146,16 +147,17 @@ def _batchable(method: type, model: nn.Module) -> bool:
     return method.__module__.startswith("captum.") and method.__name__ in _BATCHABLE
 
 
-def _spread(result: object, inputs: Tensor) -> object:
+def _spread(result: object, request: Query) -> object:
     """A map of a layer at the size of the inputs; anything else as it is."""
+    inputs = request.inputs
     if not isinstance(result, Tensor) or result.shape == inputs.shape or result.ndim < 3:
         return result
     if result.ndim != inputs.ndim or len(result) != len(inputs):
         return result
-    if result.ndim == 3:
+    if request.needed_layout() == "tokens":
         same = result.shape[1] == inputs.shape[1]
         return result.sum(2, keepdim=True).expand_as(inputs) if same else result
-    mode = {4: "bilinear", 5: "trilinear"}[result.ndim]
+    mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[result.ndim]
     plane = nn.functional.interpolate(
         result.sum(1, keepdim=True), inputs.shape[2:], mode=mode, align_corners=False
     )
@@ -166,7 +168,7 @@ def _plain(request: Query) -> Query:
     """The request with copies that captum may mark and that are no inference tensors."""
     extra = {name: value.detach().clone() for name, value in request.extra.items()}
     inputs, target = request.inputs.detach().clone(), request.target.clone()
-    return Query(request.model, inputs, target, extra)
+    return Query(request.model, inputs, target, extra, layout=request.layout)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from surefoot import gradients
+from surefoot import gradients, programs
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.gradients import Query
 
@@ -92,6 +92,13 @@ def check_hooks(method: type, request: Query) -> None:
     group = family(method)
     if group is None:
         return
+    made = programs.hidden(request.model, "scripted", "exported")
+    if made:
+        raise SurefootError(
+            f"{method.__name__} works by hooks on activation modules, and sees none inside a "
+            f"program that is {made} ({programs.MADE_BY[made]}); it would silently return the "
+            "plain gradient. Give the torch.nn.Module it was made of, or use Gradient"
+        )
     functions, modules = _count(request.take(slice(0, 1)), group)
     reused = [name for name, times in modules.items() if times > 1]
     if group.once and reused:

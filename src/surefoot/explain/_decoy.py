@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
-from surefoot.decoy import Effort, Mask, Part, Search, Units, choose_layer, prepare
+from surefoot.decoy import Effort, Mask, Part, Search, Settings, Units, choose_layer, prepare
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain._base import Explainer, as_explainer
 from surefoot.explain._explanation import Explanation
 from surefoot.gradients import Query
+from surefoot.maps import Layout
 
 Source = Literal["optimised", "constant", "noise", "blur"]
 Aggregate = Literal["range", "mean"]
@@ -85,13 +86,16 @@ class Decoy(Explainer):
         target: checks.Target = None,
         *,
         extra: Mapping[str, Tensor] | None = None,
+        layout: Layout | None = None,
     ) -> Explanation:
         """Like `Explainer.explain`; the result's recipe names the layer that was taken."""
         checks.check_model(model)
         checks.check_inputs(inputs)
         more = checks.check_extra(extra, len(inputs))
-        name = choose_layer(model, inputs, more, self.layer, self.patch, self.decoys)
-        return super(Decoy, replace(self, layer=name)).explain(model, inputs, target, extra=extra)
+        name = choose_layer(model, inputs, more, Settings.of(self))
+        return super(Decoy, replace(self, layer=name)).explain(
+            model, inputs, target, extra=extra, layout=layout
+        )
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:
         """Like `attribute`; adds "low", "high", "deviation", "swing" and "coverage"."""
@@ -107,13 +111,18 @@ class Decoy(Explainer):
         return self._checked(torch.stack([tally.result(self.aggregate) for tally in tallies]))
 
     def offsets(
-        self, model: nn.Module, inputs: Tensor, *, extra: Mapping[str, Tensor] | None = None
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        *,
+        extra: Mapping[str, Tensor] | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
         """The decoys minus the inputs, (N, M, ...), as an adaptive attack holds them fixed.
 
         Arguments and errors are those of `surefoot.decoy.make_decoys`.
         """
-        request = gradients.query(model, inputs, 0, extra, create_graph=False)
+        request = gradients.query(model, inputs, 0, extra, False, layout)
         search = self._prepare(request)
         found = inputs.new_zeros(len(inputs), search.count, *inputs.shape[1:])
         for i in _each(request):
@@ -131,6 +140,7 @@ class Decoy(Explainer):
         *,
         extra: Mapping[str, Tensor] | None = None,
         create_graph: bool | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
         """The decoy map over `inputs + offsets`, with offsets given and held fixed.
 
@@ -143,6 +153,7 @@ class Decoy(Explainer):
             target: class index, (N,) or None.
             extra: further keyword inputs of the model.
             create_graph: whether the result can be differentiated.
+            layout: what the axes of `inputs` mean.
 
         Returns:
             Attributions (N, ...).
@@ -152,7 +163,7 @@ class Decoy(Explainer):
                 f"offsets have shape {tuple(offsets.shape)}, expected (N, M, ...) for inputs "
                 f"{tuple(inputs.shape)}"
             )
-        request = gradients.query(model, inputs, target, extra, create_graph)
+        request = gradients.query(model, inputs, target, extra, create_graph, layout)
         results = []
         for i in _each(request):
             tally = _Tally()
@@ -166,21 +177,8 @@ class Decoy(Explainer):
                 raise SurefootError(f"{value!r} is unknown; choose one of {get_args(choices)}")
         if self.source == "blur" and request.inputs.ndim != 4:
             raise SurefootError('source="blur" needs images (N, C, H, W); use "noise"')
-        return prepare(
-            request.model,
-            request.inputs.detach(),
-            request.extra,
-            layer=self.layer,
-            patch=self.patch,
-            stride=self.stride,
-            epsilon=self.epsilon,
-            decoys=self.decoys,
-            bounds=self.bounds,
-            seed=self.seed,
-            units=self.units,
-            cap=self.cap,
-            effort=self.effort,
-        )
+        inputs = request.inputs.detach()
+        return prepare(request.model, inputs, request.extra, Settings.of(self))
 
     def _tally(self, one: Query, search: Search) -> "_Tally":
         tally = _Tally()
@@ -272,7 +270,9 @@ def _resized(direction: Tensor, move: Tensor, mask: Mask) -> Tensor:
 def _blurred(sample: Tensor, sigma: float = 5.0) -> Tensor:
     """The image under a Gaussian of `sigma` pixels, edges repeated."""
     reach = min(int(3 * sigma), min(sample.shape[2:]) - 1)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1).to(sample) / sigma) ** 2)
+    taps = torch.exp(
+        -0.5 * (torch.arange(-reach, reach + 1, device=sample.device).to(sample) / sigma) ** 2
+    )
     taps = (taps / taps.sum()).expand(sample.shape[1], 1, -1)
     for axis, kernel in ((2, taps[..., None]), (3, taps[..., None, :])):
         pad = [reach, reach, 0, 0] if axis == 3 else [0, 0, reach, reach]

@@ -62,7 +62,7 @@ class ExpectedGradients(Explainer):
             )
         count = len(self.baselines)
         rounds = range(-(-self.samples // count))
-        order = [torch.randperm(count, generator=draws.generator(self.seed, r)) for r in rounds]
+        order = [draws.permutation(self.seed, r, count) for r in rounds]
         picks = torch.cat(order)[: self.samples]
-        alphas = draws.uniform(self.seed, slice(0, self.samples), torch.empty(1, 1))
+        alphas = draws.uniform(self.seed, slice(0, self.samples), torch.empty(1, 1, device="cpu"))
         return self.baselines.to(inputs)[picks.to(self.baselines.device)], alphas.to(inputs)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from surefoot.errors import SurefootError
 from surefoot.files import write_tensors
-from surefoot.maps import Reduction, heatmap
+from surefoot.maps import Layout, Reduction, heatmap
 from surefoot.recipes import tensors, to_json
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Explanation:
         target: (N,), the explained class.
         probabilities: (N, K), softmax of the model's logits.
         details: further tensors by name, such as a decoy map's "low", "high" and "coverage".
+        layout: what the axes of the inputs mean; None where three axes were left unsaid.
     """
 
     explainer: "Explainer"
@@ -37,10 +38,16 @@ class Explanation:
     target: Tensor
     probabilities: Tensor
     details: Mapping[str, Tensor] = field(default_factory=dict)
+    layout: Layout | None = field(default=None, kw_only=True)
 
-    def heatmap(self, percentile: float = 95, reduction: Reduction = "max_abs") -> Tensor:
+    def heatmap(
+        self,
+        percentile: float = 95,
+        reduction: Reduction = "max_abs",
+        layout: Layout | None = None,
+    ) -> Tensor:
         """The map as a picture in [0, 1], see `surefoot.explain.heatmap`."""
-        return heatmap(self.attributions, percentile, reduction)
+        return heatmap(self.attributions, percentile, reduction, layout or self.layout)
 
     def confidence(self) -> Tensor:
         """The probability of each sample's target, (N,)."""

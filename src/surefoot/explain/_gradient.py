@@ -30,7 +30,7 @@ class Gradient(Explainer):
     score: Score = "logit"
 
     def attribute(self, request: Query) -> Tensor:
-        once = torch.ones(1)
+        once = torch.ones(1, device="cpu")
         return gradients.mean_gradient(
             request, self.score, lambda b: request.inputs[b.samples, None], once, self.chunk
         )

@@ -12,7 +12,7 @@ from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer, as_explainer
 from surefoot.explain._gradient import Gradient
-from surefoot.gradients import Query, sum_blocks
+from surefoot.gradients import Query, single, sum_blocks
 
 Statistic = Literal["mean", "square", "variance"]
 
@@ -57,7 +57,7 @@ class SmoothGrad(Explainer):
         if self.statistic == "variance":
             return _variance(parts, inputs)
         power = 2 if self.statistic == "square" else 1
-        sums = ((block, (maps**power).sum(1)) for block, maps in parts)
+        sums = ((block, (single(maps) ** power).sum(1)) for block, maps in parts)
         return sum_blocks(sums, inputs) / self.samples
 
     def _check(self) -> None:
@@ -73,9 +73,10 @@ class SmoothGrad(Explainer):
 
 def _variance(parts: Iterator[tuple[Block, Tensor]], inputs: Tensor) -> Tensor:
     """Population variance over variants, by the pairwise update of Chan, Golub and LeVeque."""
-    mean, spread = (torch.zeros_like(inputs, requires_grad=False) for _ in range(2))
-    count = torch.zeros(len(inputs), *[1] * (inputs.ndim - 1)).to(inputs)
-    for (samples, _), maps in parts:
+    like = single(inputs.detach())
+    mean, spread = torch.zeros_like(like), torch.zeros_like(like)
+    count = like.new_zeros(len(like), *[1] * (like.ndim - 1))
+    for (samples, _), maps in ((block, single(maps)) for block, maps in parts):
         more = maps.shape[1]
         total = count[samples] + more
         # Means are taken of differences to the first map, so that equal maps give exactly 0.
@@ -87,4 +88,4 @@ def _variance(parts: Iterator[tuple[Block, Tensor]], inputs: Tensor) -> Tensor:
         spread[samples] += within + shift.square() * (count[samples] * more / total)
         mean[samples] += shift * (more / total)
         count[samples] += more
-    return spread / count
+    return (spread / count).to(inputs.dtype)

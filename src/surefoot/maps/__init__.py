@@ -1,5 +1,19 @@
-"""What a map is: rows of numbers, counts and shares, ranks, reductions to one number a place."""
+"""What a map is: its layout, rows of numbers, counts, ranks, reductions to one number a place."""
 
+from surefoot.maps._layout import (
+    LAYOUTS as LAYOUTS,
+    Layout as Layout,
+    channel_axis as channel_axis,
+    check_layout as check_layout,
+    fitted as fitted,
+    known_layout as known_layout,
+    layout_of as layout_of,
+    map_shape as map_shape,
+    place_axes as place_axes,
+    places as places,
+    said_by as said_by,
+    spread as spread,
+)
 from surefoot.maps._ranks import (
     average as average,
     changes as changes,

@@ -6,31 +6,44 @@ import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
+from surefoot.maps._layout import Layout, channel_axis, layout_of
 
 Reduction = Literal["sum_abs", "max_abs", "mean_abs", "sum", "mean"]
 
 
-def reduce(attributions: Tensor, reduction: Reduction = "sum_abs") -> Tensor:
+def reduce(
+    attributions: Tensor, reduction: Reduction = "sum_abs", layout: Layout | None = None
+) -> Tensor:
     """One number a place: (N, C, H, W) -> (N, H, W); (N, T, D) -> (N, T); (N, F) -> (N, F).
 
-    Reduces the channels of images (dimension 1) and the embedding of tokens (last dimension);
-    records have nothing to reduce, so only the absolute value acts. Nothing is scaled.
-    Ghorbani et al. and RAR use "sum_abs"; DANCE "max_abs" for images and "mean" for text.
+    Reduces the channels of images, volumes (N, C, D, H, W) and signals (N, C, L), dimension 1,
+    and the embedding of tokens, the last one; records have nothing to reduce, so only the absolute
+    value acts. Nothing is scaled. Ghorbani et al. and RAR use "sum_abs"; DANCE "max_abs" for
+    images and "mean" for text.
 
-    >>> reduce(torch.tensor([[[1.0, -3.0], [0.0, 2.0]]]), "sum_abs")
-    tensor([[4., 2.]])
+    Args:
+        attributions: (N, ...).
+        reduction: "sum_abs", "max_abs", "mean_abs", "sum" or "mean".
+        layout: what the axes mean; with three axes it must be said: "signal" or "tokens".
+
+    Raises:
+        SurefootError: an unknown reduction, a layout that is missing or does not fit.
+
+    >>> tokens = torch.tensor([[[1.0, -3.0], [0.0, 2.0]]])
+    >>> reduce(tokens, "sum_abs", "tokens"), reduce(tokens, "sum_abs", "signal")
+    (tensor([[4., 2.]]), tensor([[1., 5.]]))
     """
     if reduction not in get_args(Reduction):
         raise SurefootError(f"reduction={reduction!r} is unknown; choose one of {_names()}")
     if not isinstance(attributions, Tensor) or not 2 <= attributions.ndim <= 5:
         raise SurefootError(
-            "expected attributions (N, C, H, W), (N, C, D, H, W), (N, T, D) or (N, F), got "
-            f"{tuple(getattr(attributions, 'shape', ())) or type(attributions).__name__}"
+            "expected attributions (N, C, H, W), (N, C, D, H, W), (N, C, L), (N, T, D) or (N, F), "
+            f"got {tuple(getattr(attributions, 'shape', ())) or type(attributions).__name__}"
         )
+    dim = channel_axis(layout_of(attributions, layout=layout, what="attributions"))
     values = attributions.abs() if reduction.endswith("abs") else attributions
-    if values.ndim == 2:
+    if dim is None:
         return values
-    dim = 2 if values.ndim == 3 else 1
     if reduction.startswith("max"):
         return values.amax(dim)
     return values.sum(dim) if reduction.startswith("sum") else values.mean(dim)
@@ -41,7 +54,10 @@ def _names() -> list[str]:
 
 
 def heatmap(
-    attributions: Tensor, percentile: float = 95, reduction: Reduction = "max_abs"
+    attributions: Tensor,
+    percentile: float = 95,
+    reduction: Reduction = "max_abs",
+    layout: Layout | None = None,
 ) -> Tensor:
     """Attributions as a picture in [0, 1]: reduced, winsorised, scaled, each sample by itself.
 
@@ -51,19 +67,20 @@ def heatmap(
     places), winsorising would erase the map and is left out.
 
     Args:
-        attributions: (N, C, H, W), (N, T, D) or (N, F).
+        attributions: (N, C, H, W), (N, C, D, H, W), (N, C, L), (N, T, D) or (N, F).
         percentile: in (0, 100]; 100 turns winsorising off.
         reduction: see `reduce`.
+        layout: see `reduce`.
 
     Returns:
-        (N, H, W), (N, T) or (N, F), in [0, 1].
+        (N, H, W), (N, D, H, W), (N, L), (N, T) or (N, F), in [0, 1].
 
     >>> heatmap(torch.tensor([[0.0, 1.0, -2.0]]), percentile=100)
     tensor([[0.0000, 0.5000, 1.0000]])
     """
     if not 0 < percentile <= 100:
         raise SurefootError(f"percentile={percentile}, expected a number in (0, 100]")
-    reduced = reduce(attributions, reduction)
+    reduced = reduce(attributions, reduction, layout)
     flat = reduced.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     cap = _quantile(flat, percentile / 100)

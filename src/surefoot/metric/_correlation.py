@@ -5,16 +5,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, draws, gradients
+from surefoot import checks, draws
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
-from surefoot.gradients import Query, Score
+from surefoot.gradients import Score
 from surefoot.maps import Count, average, count, ordinal, result_type, rows, wide
 from surefoot.metric._baselines import Baseline, resolve
-from surefoot.metric._evaluate import over_grid, place_shape, scores
+from surefoot.metric._evaluate import Grid, grid, place_shape
+from surefoot.metric._kinds import MODEL_ATTRIBUTIONS, SIGNED, UP
+from surefoot.metric._noise import given_or_drawn
+from surefoot.metric._registry import measure
 from surefoot.metric._similarity import correlation
 
 
+@measure(MODEL_ATTRIBUTIONS, SIGNED, UP)
 def faithfulness_correlation(
     model: nn.Module,
     images: Tensor,
@@ -36,19 +40,12 @@ def faithfulness_correlation(
     (Bhatt et al., arXiv 2005.00631, Eq. 4). All samples share the subsets.
 
     Args:
-        model: module from images (N, ...) to logits (N, K), in evaluation mode.
-        images: floating point (N, ...).
         attributions: signed, one a place, (N, H, W), or one an entry, shaped like the images.
-        target: class index, one for each sample, or None for the class predicted for the images.
         size: |S|, places in a subset, or their share if a float below 1 (the default is this
             project's choice).
         runs: number of subsets.
-        baseline: what replaces a removed place, see `perturbation_curve`.
-        score: F, see `explain.Gradient`.
         seed: of the subsets.
         subsets: bool (M, ...), each shaped like one map, instead of drawn ones.
-        extra: further keyword inputs of the model, each with leading dimension N.
-        chunk: images sent through the model at once; None chooses. It does not change results.
 
     Returns:
         (N,) in [-1, 1]; NaN where the sums or the drops are all alike.
@@ -64,7 +61,7 @@ def faithfulness_correlation(
     >>> faithfulness_correlation(model, x, x * model.weight.detach()[:1], 0, size=1)
     tensor([1.])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
+    asked = grid(model, images, target, extra, chunk)
     shape = place_shape(attributions, images, "attributions")
     chosen = (
         _subsets(attributions, size, runs, seed)
@@ -74,12 +71,11 @@ def faithfulness_correlation(
     start = resolve(baseline, images)
     gone = chosen.view(len(chosen), *shape)
 
-    def compute(block: Block) -> Tensor:
+    def points(block: Block) -> Tensor:
         removed = gone[None, block.variants]
-        points = torch.where(removed, start[block.samples, None], images[block.samples, None])
-        return scores(request, block.samples, points, score)
+        return torch.where(removed, start[block.samples, None], images[block.samples, None])
 
-    left = over_grid(request, len(chosen), compute, chunk)
+    left = asked.scores(len(chosen), points, score)
     flat = wide(attributions)
     sums = torch.stack([flat[:, subset].sum(1) for subset in chosen], 1)
     # F(x) is the same for all subsets, so the drop correlates as -F(x without S) does.
@@ -109,6 +105,7 @@ def _given(subsets: Tensor, a: Tensor) -> Tensor:
     return subsets.flatten(1).to(a.device)
 
 
+@measure(MODEL_ATTRIBUTIONS, SIGNED, UP)
 def monotonicity_correlation(
     model: nn.Module,
     images: Tensor,
@@ -130,17 +127,11 @@ def monotonicity_correlation(
     groups are cut from the places in ascending order of the attributions, as evenly as possible.
 
     Args:
-        model: module from images (N, ...) to logits (N, K), in evaluation mode.
-        images: floating point (N, ...).
         attributions: one a place or shaped like the images; the source takes absolutes.
-        target: class index, one for each sample, or None for the class predicted for the images.
         groups: number of groups; None takes 32, or as many as there are places.
         samples: noise draws for each group, uniform in [0, 1), shared by all samples and groups.
-        score: F, see `explain.Gradient`.
         seed: of the noise.
         noise: (M, ...), each shaped like one image, instead of drawn ones.
-        extra: further keyword inputs of the model, each with leading dimension N.
-        chunk: images sent through the model at once; None chooses. It does not change results.
 
     Returns:
         (N,) in [-1, 1]; NaN where the sums or the losses are all alike.
@@ -156,57 +147,35 @@ def monotonicity_correlation(
     >>> monotonicity_correlation(model, x, x * model.weight.detach()[:1], 0, score="logit")
     tensor([1.])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
+    asked = grid(model, images, target, extra, chunk)
     shape = place_shape(attributions, images, "attributions")
     entries = attributions[0].numel()
     groups = min(32, entries) if groups is None else groups
     if not 2 <= groups <= entries:
         raise SurefootError(f"groups={groups}, expected 2 to {entries}, the places of a map")
-    drawn = injected(noise, images, "noise")
-    if drawn is None:
-        drawn = draws.uniform(seed, slice(0, samples), images)
+    drawn = given_or_drawn(noise, images, samples, lambda some: draws.uniform(seed, some, images))
+    fill = drawn.draw(slice(0, drawn.count))
     group = (ordinal(-rows(attributions)) * groups).div(entries, rounding_mode="floor")
     placed = group.view(len(images), *shape)
-    loss = _squared_changes(request, placed, groups, noise=drawn, score=score, chunk=chunk)
+    loss = _squared_changes(asked, placed, groups, fill, score)
     sums = wide(attributions).new_zeros(len(images), groups)
     sums = sums.scatter_add_(1, group, wide(attributions.detach()))
     return correlation(average(sums), average(loss)).to(result_type(images))
 
 
 def _squared_changes(
-    request: Query,
-    group: Tensor,
-    groups: int,
-    *,
-    noise: Tensor,
-    score: Score,
-    chunk: int | None,
+    asked: Grid, group: Tensor, groups: int, noise: Tensor, score: Score
 ) -> Tensor:
     """Mean squared change of the score when a group's places come from the noise, (N, G)."""
-    images = request.inputs
-    dims = [1] * (images.ndim - 1)
-    index = torch.arange(groups, device=images.device).repeat_interleave(len(noise))
+    images = asked.images
+    each = [torch.arange(n, device=images.device) for n in (groups, len(noise))]
+    place, turn = torch.cartesian_prod(*each).T
 
-    def compute(block: Block) -> Tensor:
-        here = index[block.variants].view(-1, *dims)
-        fill = noise[torch.arange(len(index), device=images.device)[block.variants] % len(noise)]
-        points = torch.where(group[block.samples, None] == here, fill, images[block.samples, None])
-        return scores(request, block.samples, points, score)
+    def points(block: Block) -> Tensor:
+        here = place[block.variants].view(-1, *[1] * (images.ndim - 1))
+        fill = noise[turn[block.variants]]
+        return torch.where(group[block.samples, None] == here, fill, images[block.samples, None])
 
-    original = over_grid(
-        request, 1, lambda b: scores(request, b.samples, images[b.samples, None], score), chunk
-    )
-    changed = over_grid(request, len(index), compute, chunk)
-    return (changed - original).square().view(len(images), groups, -1).mean(2)
-
-
-def injected(noise: Tensor | None, images: Tensor, name: str) -> Tensor | None:
-    """Draws given by the caller, (M, ...) each shaped like one image, or None."""
-    if noise is None:
-        return None
-    if not isinstance(noise, Tensor) or noise.shape[1:] != images.shape[1:] or not len(noise):
-        raise SurefootError(
-            f"{name} is {tuple(getattr(noise, 'shape', ())) or type(noise).__name__}, expected "
-            f"(M, {', '.join(map(str, images.shape[1:]))}): draws shaped like one image each"
-        )
-    return noise.to(images)
+    changed = asked.scores(len(place), points, score)
+    change = (changed - asked.unchanged(score)).square()
+    return change.view(len(images), groups, -1).mean(2)

@@ -6,21 +6,17 @@ the step's count.
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from surefoot import checks, draws, gradients
-from surefoot.chunking import Block
-from surefoot.errors import SurefootError
+from surefoot import checks, draws
 from surefoot.gradients import Score
-from surefoot.maps import check_grid, check_map, ordinal, rows
+from surefoot.maps import check_map, rows
 from surefoot.metric._baselines import Baseline, resolve
-from surefoot.metric._evaluate import over_grid, place_shape, scores
-
-Order = Literal["morf", "lerf"]
+from surefoot.metric._evaluate import Grid, grid
+from surefoot.metric._removal import Order, Removal, even_counts, places
 
 
 class Curve(NamedTuple):
@@ -97,58 +93,30 @@ def perturbation_curve(
     >>> perturbation_curve(model, x, h, 0, baseline="black", score="logit")
     Curve(share=tensor([0.0000, 0.5000, 1.0000]), score=tensor([[2., 0., 0.]]))
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
-    rank, places = _ranks(h, images, order, region)
-    counts = _counts(places, steps, share).to(images.device)
-    start, end = images, resolve(baseline, images)
-    if reveal:
-        start, end = end, start
-
-    def compute(block: Block) -> Tensor:
-        limit = counts[block.variants].view(-1, *[1] * (images.ndim - 1))
-        changed = rank[block.samples, None] < limit
-        points = torch.where(changed, end[block.samples, None], start[block.samples, None])
-        return scores(request, block.samples, points, score)
-
-    return Curve(counts / places, over_grid(request, len(counts), compute, chunk))
+    asked = grid(model, images, target, extra, chunk)
+    return curve(
+        step_by_step(asked, h, baseline, score, steps, share, region), order, reveal=reveal
+    )
 
 
-def _ranks(h: Tensor, images: Tensor, order: Order, region: int) -> tuple[Tensor, int]:
-    """The step at which each place goes, broadcasting to the images, and their number."""
-    if order not in ("morf", "lerf"):
-        raise SurefootError(f'order={order!r}, expected "morf" or "lerf"')
-    shape = place_shape(h, images)
-    sign = 1 if order == "morf" else -1
-    if region == 1:
-        rank = ordinal(sign * rows(h))
-        return rank.view(len(h), *shape), rank.shape[1]
-    sums = _region_sums(check_grid(h, "h"), region)
-    rank = ordinal(sign * sums.flatten(1)).view_as(sums)
-    spread = rank.repeat_interleave(region, 1).repeat_interleave(region, 2)
-    return spread[:, None, : h.shape[1], : h.shape[2]], sums[0].numel()
+def step_by_step(
+    asked: Grid,
+    h: Tensor,
+    baseline: Baseline,
+    score: Score,
+    steps: int | None,
+    share: float = 1.0,
+    region: int = 1,
+) -> Removal:
+    """The removal of a curve's places in even steps."""
+    counts = even_counts(h, steps, share, region)
+    return Removal(asked, h, counts, resolve(baseline, asked.images), score, region)
 
 
-def _region_sums(h: Tensor, region: int) -> Tensor:
-    """Sums of maps (N, H, W) over patches, (N, rows of patches, columns of patches)."""
-    height, width = h.shape[1:]
-    if not 1 <= region <= min(height, width):
-        raise SurefootError(f"region={region}, expected 1 to {min(height, width)} pixels")
-    padded = functional.pad(rows(h).view_as(h), [0, -width % region, 0, -height % region])
-    down, across = padded.shape[1] // region, padded.shape[2] // region
-    return padded.view(len(h), down, region, across, region).sum((2, 4))
-
-
-def _counts(places: int, steps: int | None, share: float) -> Tensor:
-    """How many places are changed at each point, (S + 1,)."""
-    if not 0 < share <= 1:
-        raise SurefootError(f"share={share}, expected a share of the places in (0, 1]")
-    last = max(1, round(share * places))
-    steps = min(32, last) if steps is None else steps
-    if not 1 <= steps <= last:
-        raise SurefootError(
-            f"steps={steps}, expected 1 to {last}: the number of places (or regions) to change"
-        )
-    return torch.linspace(0, last, steps + 1, dtype=torch.float64).round().long()
+def curve(removal: Removal, order: Order = "morf", *, reveal: bool = False) -> Curve:
+    """The curve of a removal, or of the way back."""
+    share = removal.counts / places(removal.h, removal.region)
+    return Curve(share, removal.scores(order, keep=reveal))
 
 
 def random_map(h: Tensor, *, seed: int = 0) -> Tensor:

@@ -1,22 +1,28 @@
 """Whether what the map marks is what the model uses: keep or remove it and ask the model."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, gradients
+from surefoot import checks
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
-from surefoot.gradients import Query, Score
-from surefoot.maps import ordinal, rows
+from surefoot.gradients import Score
+from surefoot.maps import rows
 from surefoot.metric._baselines import Baseline, resolve
-from surefoot.metric._evaluate import over_grid, place_shape, scores
+from surefoot.metric._door import door
+from surefoot.metric._evaluate import grid, place_shape
+from surefoot.metric._kinds import DOWN, MODEL_MAP, POSITIVE, SIGNED, UP
+from surefoot.metric._registry import measure
+from surefoot.metric._removal import Removal, share_counts
 
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
+@measure(MODEL_MAP, POSITIVE, DOWN)
 def saliency_fidelity(
     model: nn.Module,
     images: Tensor,
@@ -36,13 +42,9 @@ def saliency_fidelity(
     both.
 
     Args:
-        model: module from images (N, ...) to logits (N, K), in evaluation mode.
         images: floating point (N, ...), where 0 means nothing (pixel space).
         h: maps in [0, 1], (N, H, W) for images, or shaped like them: `explain.heatmap`.
-        target: class index, one for each sample, or None for the class predicted for the images.
         denominator: "one" or "mean".
-        extra: further keyword inputs of the model, each with leading dimension N.
-        chunk: images sent through the model at once; None chooses. It does not change results.
 
     Returns:
         (N,): nats, in [0, inf) for "one", any sign for "mean".
@@ -61,7 +63,7 @@ def saliency_fidelity(
     """
     if denominator not in ("one", "mean"):
         raise SurefootError(f'denominator={denominator!r}, expected "one" or "mean"')
-    request = gradients.query(model, images, target, extra, create_graph=False)
+    asked = grid(model, images, target, extra, chunk)
     shape = place_shape(h, images)
     if (h < 0).any() or (h > 1).any():
         raise SurefootError(
@@ -71,15 +73,14 @@ def saliency_fidelity(
     masks = torch.stack([flat, flat.mean(1, keepdim=True).expand_as(flat)], 1)
     masks = masks.view(len(h), 2, *shape)
 
-    def compute(block: Block) -> Tensor:
-        points = images[block.samples, None] * masks[block.samples, block.variants]
-        return scores(request, block.samples, points, "log_probability")
+    def points(block: Block) -> Tensor:
+        return images[block.samples, None] * masks[block.samples, block.variants]
 
-    log_p = over_grid(request, 1 if denominator == "one" else 2, compute, chunk)
+    log_p = asked.scores(1 if denominator == "one" else 2, points, "log_probability")
     return -log_p[:, 0] if denominator == "one" else log_p[:, 1] - log_p[:, 0]
 
 
-def comprehensiveness(
+def _by_shares(
     model: nn.Module,
     images: Tensor,
     h: Tensor,
@@ -90,29 +91,21 @@ def comprehensiveness(
     score: Score = "probability",
     extra: Mapping[str, Tensor] | None = None,
     chunk: int | None = None,
-) -> Tensor:
+) -> Removal:
+    asked = grid(model, images, target, extra, chunk)
+    return Removal(asked, h, share_counts(h, shares), resolve(baseline, images), score)
+
+
+@measure(MODEL_MAP, SIGNED, UP)
+@door(_by_shares)
+def comprehensiveness(removal: Removal) -> Tensor:
     """How much of the score goes when the most salient places go; higher is better.
 
     mean over shares of F(x) - F(x without its top share) (ERASER, arXiv 1911.03429, section 4.2,
     with its shares). Ties as in `topk_intersection`.
 
-    Args:
-        model: module from images (N, ...) to logits (N, K), in evaluation mode.
-        images: floating point (N, ...).
-        h: maps, (N, H, W) for images, (N, T) for tokens, or shaped like the inputs.
-        target: class index, one for each sample, or None for the class predicted for the images.
-        shares: of the places, each in (0, 1).
-        baseline: what replaces a removed place: "mean", "blur", "black", "noise", a number, a
-            tensor or a callable (see `perturbation_curve`).
-        score: F, see `explain.Gradient`.
-        extra: further keyword inputs of the model, each with leading dimension N.
-        chunk: images sent through the model at once; None chooses. It does not change results.
-
     Returns:
         (N,), in [-1, 1] for probabilities.
-
-    Raises:
-        SurefootError: as `saliency_fidelity`, or a share outside (0, 1).
 
     >>> model = nn.Linear(2, 2, bias=False).eval()
     >>> _ = model.weight.data.copy_(torch.eye(2))
@@ -120,29 +113,19 @@ def comprehensiveness(
     >>> comprehensiveness(model, x, h, shares=[0.5], baseline="black", score="logit")
     tensor([2.])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
-    lost = removal_scores(
-        request, h, shares, baseline=baseline, score=score, chunk=chunk, keep=False
-    )
-    return (lost[:, :1] - lost[:, 1:]).mean(1)
+    return _drop(removal, keep=False)
 
 
-def sufficiency(
-    model: nn.Module,
-    images: Tensor,
-    h: Tensor,
-    target: checks.Target = None,
-    *,
-    shares: Sequence[float] = SHARES,
-    baseline: Baseline = "mean",
-    score: Score = "probability",
-    extra: Mapping[str, Tensor] | None = None,
-    chunk: int | None = None,
-) -> Tensor:
+@measure(MODEL_MAP, SIGNED, DOWN)
+@door(_by_shares)
+def sufficiency(removal: Removal) -> Tensor:
     """How much of the score goes when only the most salient places stay; lower is better.
 
     mean over shares of F(x) - F(only the top share of x) (ERASER, arXiv 1911.03429, section 4.2,
-    with its shares). Arguments, range and errors are those of `comprehensiveness`.
+    with its shares). Ties as in `topk_intersection`.
+
+    Returns:
+        (N,), in [-1, 1] for probabilities.
 
     >>> model = nn.Linear(2, 2, bias=False).eval()
     >>> _ = model.weight.data.copy_(torch.eye(2))
@@ -150,43 +133,11 @@ def sufficiency(
     >>> sufficiency(model, x, h, shares=[0.5], baseline="black", score="logit")
     tensor([0.])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
-    left = removal_scores(
-        request, h, shares, baseline=baseline, score=score, chunk=chunk, keep=True
-    )
-    return (left[:, :1] - left[:, 1:]).mean(1)
+    return _drop(removal, keep=True)
 
 
-def removal_scores(
-    request: Query,
-    h: Tensor,
-    shares: Sequence[float],
-    *,
-    baseline: Baseline,
-    score: Score,
-    chunk: int | None,
-    keep: bool,
-) -> Tensor:
-    """The score of the image, then with each top share removed (or alone kept), (N, 1 + S)."""
-    images = request.inputs
-    rank, counts = share_ranks(h, images, shares)
-    start = resolve(baseline, images)
-    counts = torch.cat([counts.new_tensor([h[0].numel() if keep else 0]), counts])
-
-    def compute(block: Block) -> Tensor:
-        top = rank[block.samples, None] < counts[block.variants].view(-1, *[1] * (images.ndim - 1))
-        stays = top if keep else ~top
-        points = torch.where(stays, images[block.samples, None], start[block.samples, None])
-        return scores(request, block.samples, points, score)
-
-    return over_grid(request, len(counts), compute, chunk)
-
-
-def share_ranks(h: Tensor, images: Tensor, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Ranks of the places, broadcasting to the images, and how many places each share is."""
-    if not shares or not all(0 < share < 1 for share in shares):
-        raise SurefootError(f"shares={shares}, expected one or more numbers in (0, 1)")
-    rank = ordinal(rows(h)).view(len(h), *place_shape(h, images))
-    entries = h[0].numel()
-    counts = [min(max(1, round(share * entries)), entries - 1) for share in shares]
-    return rank, torch.tensor(counts, device=h.device)
+def _drop(removal: Removal, *, keep: bool) -> Tensor:
+    """F(x) minus the score without each share (or with it alone), the mean over shares, (N,)."""
+    whole = removal.counts.new_tensor([removal.h[0].numel() if keep else 0])
+    scores = replace(removal, counts=torch.cat([whole, removal.counts])).scores(keep=keep)
+    return (scores[:, :1] - scores[:, 1:]).mean(1)

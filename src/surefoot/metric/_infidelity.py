@@ -5,15 +5,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, draws, gradients
+from surefoot import checks, draws
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
 from surefoot.maps import check_pair, ratio, result_type, wide
-from surefoot.metric._correlation import injected
-from surefoot.metric._evaluate import over_grid, scores
+from surefoot.metric._evaluate import grid
+from surefoot.metric._kinds import DOWN, MODEL_ATTRIBUTIONS, POSITIVE
+from surefoot.metric._noise import given_or_drawn
+from surefoot.metric._registry import measure
 
 
+@measure(MODEL_ATTRIBUTIONS, POSITIVE, DOWN)
 def infidelity(
     model: nn.Module,
     images: Tensor,
@@ -37,18 +40,11 @@ def infidelity(
     from the image.
 
     Args:
-        model: module from images (N, ...) to logits (N, K), in evaluation mode.
-        images: floating point (N, ...).
         attributions: signed, shaped like the images.
-        target: class index, one for each sample, or None for the class predicted for the images.
         samples: number of draws, shared by all samples.
         std: of the Gaussian, in input units; their images use 0.2.
         rescale: whether the map's scale is fitted first.
-        score: F, see `explain.Gradient`.
-        seed: of the draws.
         noise: the perturbations I themselves, (M, ...), instead of drawn ones.
-        extra: further keyword inputs of the model, each with leading dimension N.
-        chunk: images sent through the model at once; None chooses. It does not change results.
 
     Returns:
         (N,) in [0, inf), in squared units of the score; 0 for the gradient of a linear model.
@@ -61,26 +57,22 @@ def infidelity(
     >>> infidelity(model, torch.ones(1, 3), model.weight.detach()[:1], 0).round(decimals=5)
     tensor([0.])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
+    asked = grid(model, images, target, extra, chunk)
     check_pair(attributions, images, ("attributions", "images"))
-    given = injected(noise, images, "noise")
-    if given is None and (samples < 1 or not std > 0):
-        raise SurefootError(f"samples={samples}, std={std}: expected samples >= 1 and std > 0")
-
-    def perturbation(variants: slice) -> Tensor:
-        return std * draws.normal(seed, variants, images) if given is None else given[variants]
+    if noise is None and not std > 0:
+        raise SurefootError(f"std={std}, expected more than 0")
+    moves = given_or_drawn(
+        noise, images, samples, lambda some: std * draws.normal(seed, some, images)
+    )
 
     def compute(block: Block) -> Tensor:
-        moved = perturbation(block.variants)
-        left = scores(request, block.samples, images[block.samples, None] - moved, score)
+        moved = moves.draw(block.variants)
+        left = asked.score(block.samples, images[block.samples, None] - moved, score)
         predicted = wide(attributions[block.samples]) @ wide(moved).T
         return torch.stack([predicted, left.to(predicted)], 2)
 
-    both = over_grid(request, samples if given is None else len(given), compute, chunk)
-    original = over_grid(
-        request, 1, lambda b: scores(request, b.samples, images[b.samples, None], score), chunk
-    )
-    predicted, drop = both[..., 0], original - both[..., 1]
+    predicted, left = asked.over(moves.count, compute).unbind(2)
+    drop = asked.unchanged(score) - left
     if rescale:
         fit = ratio((drop * predicted).mean(1), predicted.square().mean(1)).nan_to_num(0.0)
         predicted = fit[:, None] * predicted

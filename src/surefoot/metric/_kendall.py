@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from surefoot.maps import changes, check_pair, positions, result_type, rows, run_starts
+from surefoot.metric._kinds import PAIR, SIGNED, UP
+from surefoot.metric._registry import measure
 
 
+@measure(PAIR, SIGNED, UP)
 def kendall(a: Tensor, b: Tensor) -> Tensor:
     """Kendall's rank correlation tau-b of two maps; higher is more alike.
 
@@ -18,15 +21,8 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     the "CO" of attributional robustness, arXiv 1905.09957). Exact. On a CPU with scipy it is
     scipy's, sample by sample; elsewhere it is counted on the device in O(n log n).
 
-    Args:
-        a: maps (N, ...), flattened as they are.
-        b: maps of the same shape.
-
     Returns:
         (N,) in [-1, 1]; NaN where either map is constant, since nothing is ranked there.
-
-    Raises:
-        SurefootError: shapes or devices differ, or values are not finite.
 
     >>> kendall(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
     tensor([0.3333])

@@ -5,8 +5,11 @@ from torch.nn import functional
 
 from surefoot.errors import SurefootError
 from surefoot.maps import Count, check_grid, check_pair, count, result_type, rows, top
+from surefoot.metric._kinds import ONE, PAIR, UP
+from surefoot.metric._registry import measure
 
 
+@measure(PAIR, ONE, UP)
 def lens_recall(a: Tensor, b: Tensor, k: Count = 1000, *, window: int = 1) -> Tensor:
     """Share of the k largest pixels of `b` that lie near the k largest of `a`; higher is better.
 
@@ -38,11 +41,24 @@ def lens_recall(a: Tensor, b: Tensor, k: Count = 1000, *, window: int = 1) -> Te
     return (dilate(first, window) & second).flatten(1).sum(1).to(result_type(a, b)) / k
 
 
+@measure(PAIR, ONE, UP)
 def lens_precision(a: Tensor, b: Tensor, k: Count = 1000, *, window: int = 1) -> Tensor:
     """Share of the k largest pixels of `a` that lie near the k largest of `b`; higher is better.
 
     |top_k(a) & N_w(top_k(b))| / k (Kamath et al., AAAI 2024: LENS-prec@k): `lens_recall` with the
-    maps exchanged. Arguments, range and errors are those of `lens_recall`.
+    maps exchanged.
+
+    Args:
+        a: maps (N, H, W) of the originals.
+        b: maps of the same shape, of the perturbed inputs.
+        k: number of pixels, or their share if a float below 1.
+        window: w in pixels; 0 gives `topk_intersection`.
+
+    Returns:
+        (N,) in [0, 1], never below `topk_intersection`.
+
+    Raises:
+        SurefootError: as `lens_recall`.
 
     >>> import torch
     >>> a, b = torch.zeros(1, 3, 3), torch.zeros(1, 3, 3)

@@ -18,8 +18,11 @@ from surefoot.maps import (
     top,
     wide,
 )
+from surefoot.metric._kinds import MASK, ONE, UP
+from surefoot.metric._registry import measure
 
 
+@measure(MASK, ONE, UP)
 def pointing_game(h: Tensor, mask: Tensor, *, tolerance: int = 0) -> Tensor:
     """Whether the largest pixel lies on the object; higher is better.
 
@@ -28,7 +31,6 @@ def pointing_game(h: Tensor, mask: Tensor, *, tolerance: int = 0) -> Tensor:
 
     Args:
         h: maps (N, H, W), or any (N, ...) with tolerance 0.
-        mask: the object, shaped like `h`, bool or 0 and 1.
         tolerance: pixels around the object that still count, Euclidean.
 
     Returns:
@@ -55,6 +57,7 @@ def pointing_game(h: Tensor, mask: Tensor, *, tolerance: int = 0) -> Tensor:
     return _known(hit, inside.flatten(1).any(1), h)
 
 
+@measure(MASK, ONE, UP)
 def relevance_mass_accuracy(h: Tensor, mask: Tensor) -> Tensor:
     """Share of the map's mass that lies on the object; higher is better.
 
@@ -62,7 +65,6 @@ def relevance_mass_accuracy(h: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         h: maps (N, ...), nothing negative.
-        mask: the object, shaped like `h`, bool or 0 and 1.
 
     Returns:
         (N,) in [0, 1]; NaN where the map is zero everywhere or the mask is empty. A map that is
@@ -80,21 +82,15 @@ def relevance_mass_accuracy(h: Tensor, mask: Tensor) -> Tensor:
     return _known(share, inside.any(1), h)
 
 
+@measure(MASK, ONE, UP)
 def relevance_rank_accuracy(h: Tensor, mask: Tensor) -> Tensor:
     """Share of the K largest entries that lie on an object of K; higher is better.
 
     |top_K(h) & mask| / K, K = |mask| (Arras et al., arXiv 2003.07258). Ties as in
     `topk_intersection`.
 
-    Args:
-        h: maps (N, ...).
-        mask: the object, shaped like `h`, bool or 0 and 1.
-
     Returns:
         (N,) in [0, 1]; NaN where the mask is empty.
-
-    Raises:
-        SurefootError: shapes differ, values are not finite, or the mask is not 0 and 1.
 
     >>> relevance_rank_accuracy(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[1, 0, 1]]))
     tensor([0.5000])
@@ -106,14 +102,13 @@ def relevance_rank_accuracy(h: Tensor, mask: Tensor) -> Tensor:
     return _known(hits / size.clamp(min=1), size > 0, h)
 
 
+@measure(MASK, ONE, UP)
 def topk_localisation(h: Tensor, mask: Tensor, k: Count = 1000) -> Tensor:
     """Share of the k largest entries that lie on the object; higher is better.
 
     |top_k(h) & mask| / k (Theiner et al., arXiv 2104.14995). Ties as in `topk_intersection`.
 
     Args:
-        h: maps (N, ...).
-        mask: the object, shaped like `h`, bool or 0 and 1.
         k: number of entries, or their share if a float below 1.
 
     Returns:
@@ -131,6 +126,7 @@ def topk_localisation(h: Tensor, mask: Tensor, k: Count = 1000) -> Tensor:
     return _known((top(rows(h), k) & inside).sum(1) / k, inside.any(1), h)
 
 
+@measure(MASK, ONE, UP)
 def localisation_auc(h: Tensor, mask: Tensor) -> Tensor:
     """Area under the ROC curve of the map as a detector of the object; higher is better.
 
@@ -138,15 +134,8 @@ def localisation_auc(h: Tensor, mask: Tensor) -> Tensor:
     Mann-Whitney statistic (sum of the object's ranks - K (K + 1) / 2) / (K (n - K)), with shared
     ranks (Fawcett 2006, Pattern Recognition Letters 27).
 
-    Args:
-        h: maps (N, ...).
-        mask: the object, shaped like `h`, bool or 0 and 1.
-
     Returns:
         (N,) in [0, 1], 0.5 for a constant map; NaN where the mask is empty or full.
-
-    Raises:
-        SurefootError: shapes differ, values are not finite, or the mask is not 0 and 1.
 
     >>> localisation_auc(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[1, 0, 1]]))
     tensor([0.5000])

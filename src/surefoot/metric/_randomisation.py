@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -9,15 +10,16 @@ from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
 from surefoot.errors import SurefootError
-from surefoot.gradients import Query
-from surefoot.maps import check_map
+from surefoot.metric._kinds import DOWN, EXPLAINER, SIGNED
 from surefoot.metric._layers import find
-from surefoot.metric._sensitivity import Explain
+from surefoot.metric._nudged import Explain, maps_of
+from surefoot.metric._registry import measure
 from surefoot.metric._similarity import spearman
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 
 
+@measure(EXPLAINER, SIGNED, DOWN)
 def parameter_randomisation(
     explainer: Explain,
     model: nn.Module,
@@ -39,9 +41,6 @@ def parameter_randomisation(
     project's choice: the source re-initialises). The model itself is not touched.
 
     Args:
-        explainer: callable (model, inputs, target) -> maps (N, ...), each sample by itself.
-        model: module from images (N, ...) to logits (N, K), in evaluation mode.
-        images: floating point (N, ...).
         target: class index, one for each sample, or None for the class the unchanged model
             predicts, held while it is randomised.
         similarity: of two batches of maps; give e.g. `lambda a, b: spearman(a.abs(), b.abs())`
@@ -50,7 +49,6 @@ def parameter_randomisation(
         layers: names of the layers from the output down; None takes every module that has
             parameters of its own, last registered first.
         seed: of the draws; each layer's depend on its place in the list alone.
-        extra: further keyword inputs of model and explainer, each with leading dimension N.
 
     Returns:
         By layer name in order, (N,) each, in the range of `similarity`, [-1, 1] for `spearman`.
@@ -69,11 +67,15 @@ def parameter_randomisation(
         raise SurefootError(f'order={order!r}, expected "cascading" or "independent"')
     if not names:
         raise SurefootError("the model has no layer with parameters, nothing can be randomised")
-    original = _maps(explainer, request)
+    original = maps_of(explainer, request)
     changed = _randomised(model, names, seed, cascading=order == "cascading")
-    return {name: similarity(original, _maps(explainer, request, other)) for name, other in changed}
+    return {
+        name: similarity(original, maps_of(explainer, replace(request, model=other)))
+        for name, other in changed
+    }
 
 
+@measure(EXPLAINER, SIGNED, DOWN)
 def random_logit(
     explainer: Explain,
     model: nn.Module,
@@ -90,13 +92,9 @@ def random_logit(
     arXiv 1912.09818, who compare with SSIM: `similarity=ssim`).
 
     Args:
-        explainer: callable (model, inputs, target) -> maps (N, ...), each sample by itself.
-        model: module from images (N, ...) to logits (N, K), in evaluation mode.
-        images: floating point (N, ...).
         target: class index, one for each sample, or None for the class predicted for the images.
         similarity: of two batches of maps.
         seed: of r.
-        extra: further keyword inputs of model and explainer, each with leading dimension N.
 
     Returns:
         (N,), in the range of `similarity`, [-1, 1] for `spearman`.
@@ -115,24 +113,8 @@ def random_logit(
     checks.check_target_range(request.target, found)
     classes = found.shape[1]
     shift = int(torch.randint(1, classes, (), generator=draws.generator(seed, 0)))
-    other = (request.target + shift) % classes
-    return similarity(_maps(explainer, request), _maps(explainer, request, target=other))
-
-
-def _maps(
-    explainer: Explain,
-    request: Query,
-    model: nn.Module | None = None,
-    target: Tensor | None = None,
-) -> Tensor:
-    extra = {"extra": request.extra} if request.extra else {}
-    maps = explainer(
-        request.model if model is None else model,
-        request.inputs,
-        request.target if target is None else target,
-        **extra,
-    )
-    return check_map(maps, "the explainer's result").detach()
+    other = replace(request, target=(request.target + shift) % classes)
+    return similarity(maps_of(explainer, request), maps_of(explainer, other))
 
 
 def _layers(model: nn.Module) -> list[str]:

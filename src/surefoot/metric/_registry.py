@@ -1,41 +1,19 @@
 """The metrics by name, with what a table or an audit must know of each."""
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError, suggest
-from surefoot.metric import (
-    _areas,
-    _correlation,
-    _fidelity,
-    _infidelity,
-    _kendall,
-    _lens,
-    _localisation,
-    _randomisation,
-    _road,
-    _sensitivity,
-    _similarity,
-    _sparsity,
-    _ssim,
-    _stability,
-)
+from surefoot.metric._docs import completed
+from surefoot.metric._kinds import SHARED
 
-# The words of `needs`, in the order of the metrics' positional arguments.
-PAIR = ("a", "b")
-MAP = ("a",)
-MASK = ("h", "mask")
-MODEL_MAP = ("model", "images", "h", "target")
-MODEL_ATTRIBUTIONS = ("model", "images", "attributions", "target")
-MOVED = ("h", "h2", "images", "images2")
-EXPLAINER = ("explainer", "model", "images", "target")
+Function = TypeVar("Function", bound=Callable[..., Tensor | dict[str, Tensor]])
 
 
 @dataclass(frozen=True)
@@ -70,51 +48,22 @@ class Metric:
         return result if isinstance(result, Tensor) else torch.stack([*result.values()]).mean(0)
 
 
-ONE, SIGNED, POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
-UP, DOWN = True, False  # higher is better, lower is better
+_METRICS: dict[str, Metric] = {}
+REGISTRY: Mapping[str, Metric] = MappingProxyType(_METRICS)
 
-_METRICS = [
-    Metric(_similarity.topk_intersection, PAIR, ONE, UP),
-    Metric(_kendall.kendall, PAIR, SIGNED, UP),
-    Metric(_similarity.spearman, PAIR, SIGNED, UP),
-    Metric(_similarity.pearson, PAIR, SIGNED, UP),
-    Metric(_similarity.cosine, PAIR, SIGNED, UP),
-    Metric(_ssim.ssim, PAIR, SIGNED, UP),
-    Metric(_similarity.l2, PAIR, POSITIVE, DOWN),
-    Metric(_similarity.mass_centre_shift, PAIR, POSITIVE, DOWN),
-    Metric(_lens.lens_recall, PAIR, ONE, UP),
-    Metric(_lens.lens_precision, PAIR, ONE, UP),
-    Metric(_fidelity.saliency_fidelity, MODEL_MAP, POSITIVE, DOWN),
-    Metric(_areas.deletion, MODEL_MAP, ONE, DOWN),
-    Metric(_areas.insertion, MODEL_MAP, ONE, UP),
-    Metric(_areas.morf, MODEL_MAP, SIGNED, UP),
-    Metric(_areas.lerf, MODEL_MAP, SIGNED, DOWN),
-    Metric(_fidelity.sufficiency, MODEL_MAP, SIGNED, DOWN),
-    Metric(_fidelity.comprehensiveness, MODEL_MAP, SIGNED, UP),
-    Metric(_correlation.faithfulness_correlation, MODEL_ATTRIBUTIONS, SIGNED, UP),
-    Metric(_correlation.monotonicity_correlation, MODEL_ATTRIBUTIONS, SIGNED, UP),
-    Metric(_infidelity.infidelity, MODEL_ATTRIBUTIONS, POSITIVE, DOWN),
-    Metric(_road.road, MODEL_MAP, ONE, DOWN),
-    Metric(_sensitivity.sensitivity, MOVED, POSITIVE, DOWN),
-    Metric(_sensitivity.max_sensitivity, EXPLAINER, POSITIVE, DOWN),
-    Metric(_sensitivity.average_sensitivity, EXPLAINER, POSITIVE, DOWN),
-    Metric(_sensitivity.local_lipschitz, EXPLAINER, POSITIVE, DOWN),
-    Metric(_stability.relative_input_stability, EXPLAINER, POSITIVE, DOWN),
-    Metric(_stability.relative_output_stability, EXPLAINER, POSITIVE, DOWN),
-    Metric(_stability.relative_representation_stability, EXPLAINER, POSITIVE, DOWN),
-    Metric(_sparsity.gini, MAP, ONE, UP),
-    Metric(_sparsity.entropy, MAP, POSITIVE, DOWN),
-    Metric(_sparsity.effective_complexity, MAP, POSITIVE, DOWN),
-    Metric(_localisation.pointing_game, MASK, ONE, UP),
-    Metric(_localisation.relevance_mass_accuracy, MASK, ONE, UP),
-    Metric(_localisation.relevance_rank_accuracy, MASK, ONE, UP),
-    Metric(_localisation.topk_localisation, MASK, ONE, UP),
-    Metric(_localisation.localisation_auc, MASK, ONE, UP),
-    Metric(_randomisation.parameter_randomisation, EXPLAINER, SIGNED, DOWN),
-    Metric(_randomisation.random_logit, EXPLAINER, SIGNED, DOWN),
-]
 
-REGISTRY: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _METRICS})
+def measure(
+    needs: tuple[str, ...], span: tuple[float, float], higher_is_better: bool
+) -> Callable[[Function], Function]:
+    """Register a function as a metric, and complete its docstring by what its kind shares."""
+
+    def register(function: Function) -> Function:
+        shared, own = SHARED.get(needs, ""), function.__doc__ or ""
+        function.__doc__ = completed(own, shared, _arguments(function))
+        _METRICS[function.__name__] = Metric(function, needs, span, higher_is_better)
+        return function
+
+    return register
 
 
 def names(*needs: str) -> list[str]:
@@ -141,12 +90,12 @@ def get(name: str, **options: Any) -> Metric:
     if name not in REGISTRY:
         raise SurefootError(f"there is no metric {name!r}; {suggest(name, REGISTRY)}")
     metric = REGISTRY[name]
-    allowed = _options(metric.function)[len(metric.needs) :]
+    allowed = _arguments(metric.function)[len(metric.needs) :]
     for option in options:
         if option not in allowed:
             raise SurefootError(f"{name} has no option {option!r}; {suggest(option, allowed)}")
     return replace(metric, options={**metric.options, **options})
 
 
-def _options(function: Callable[..., Any]) -> list[str]:
+def _arguments(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)

@@ -12,11 +12,14 @@ from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
 from surefoot.maps import check_grid
-from surefoot.metric._correlation import injected
-from surefoot.metric._evaluate import logits, over_grid
-from surefoot.metric._fidelity import share_ranks
+from surefoot.metric._evaluate import grid
+from surefoot.metric._kinds import DOWN, MODEL_MAP, ONE
+from surefoot.metric._noise import given_or_drawn
+from surefoot.metric._registry import measure
+from surefoot.metric._removal import ranks, share_counts
 
 
+@measure(MODEL_MAP, ONE, DOWN)
 def road(
     model: nn.Module,
     images: Tensor,
@@ -44,14 +47,11 @@ def road(
         model: module from images to logits (N, K), in evaluation mode.
         images: floating point (N, C, H, W).
         h: maps (N, H, W); give `-h` for least relevant first.
-        target: class index, one for each sample, or None for the class predicted for the images.
         shares: of the pixels removed, each in (0, 1); one curve point each.
         std: of the noise, in input units.
         score: "accuracy", or a score of the target (see `explain.Gradient`) to average instead.
         seed: of the noise.
         noise: standard normal draws (S, C, H, W), one for each share, instead of drawn ones.
-        extra: further keyword inputs of the model, each with leading dimension N.
-        chunk: images sent through the model at once; None chooses. It does not change results.
 
     Returns:
         (N,) in [0, 1] for accuracy.
@@ -65,27 +65,25 @@ def road(
     >>> road(model, torch.full((1, 1, 4, 4), 0.5), torch.arange(16.0).view(1, 4, 4), std=0.0)
     tensor([1.])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
+    asked = grid(model, images, target, extra, chunk)
     if images.ndim != 4:
         raise SurefootError(f"images have shape {tuple(images.shape)}, expected (N, C, H, W)")
-    rank, counts = share_ranks(check_grid(h, "h"), images, shares)
-    drawn = injected(noise, images, "noise")
-    if drawn is None:
-        drawn = draws.normal(seed, slice(0, len(shares)), images)
-    if len(drawn) != len(shares):
+    rank, counts = ranks(check_grid(h, "h"), images), share_counts(h, shares)
+    drawn = given_or_drawn(noise, images, len(shares), lambda s: draws.normal(seed, s, images))
+    if drawn.count != len(shares):
         raise SurefootError(
-            f"noise has {len(drawn)} draws for {len(shares)} shares, expected one each"
+            f"noise has {drawn.count} draws for {len(shares)} shares, expected one each"
         )
 
     def compute(block: Block) -> Tensor:
         removed = rank[block.samples, None] < counts[block.variants].view(-1, 1, 1, 1)
         some = images[block.samples, None].expand(-1, removed.shape[1], -1, -1, -1)
         filled = impute(some.flatten(0, 1), removed.flatten(0, 1)).view_as(some)
-        points = filled + std * drawn[block.variants] * removed
-        found = logits(request, block.samples, points)
-        return _left(found, request.target[block.samples], score).to(images)
+        points = filled + std * drawn.draw(block.variants) * removed
+        found = asked.logits(block.samples, points)
+        return _left(found, asked.request.target[block.samples], score).to(images)
 
-    return over_grid(request, len(shares), compute, chunk).mean(1)
+    return asked.over(len(shares), compute).mean(1)
 
 
 def _left(found: Tensor, target: Tensor, score: Score | Literal["accuracy"]) -> Tensor:

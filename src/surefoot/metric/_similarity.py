@@ -17,8 +17,11 @@ from surefoot.maps import (
     top,
     wide,
 )
+from surefoot.metric._kinds import DOWN, ONE, PAIR, POSITIVE, SIGNED, UP
+from surefoot.metric._registry import measure
 
 
+@measure(PAIR, ONE, UP)
 def topk_intersection(a: Tensor, b: Tensor, k: Count = 1000) -> Tensor:
     """Share of the k largest entries of `a` that are among the k largest of `b`; higher is better.
 
@@ -47,21 +50,15 @@ def topk_intersection(a: Tensor, b: Tensor, k: Count = 1000) -> Tensor:
     return both.sum(1).to(result_type(a, b)) / k
 
 
+@measure(PAIR, SIGNED, UP)
 def spearman(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of two maps; higher is more alike.
 
     The Pearson correlation of the ranks, equal entries sharing the mean of their ranks
     (Spearman 1904). O(n log n).
 
-    Args:
-        a: maps (N, ...), flattened as they are.
-        b: maps of the same shape.
-
     Returns:
         (N,) in [-1, 1]; NaN where either map is constant, since nothing is ranked there.
-
-    Raises:
-        SurefootError: shapes or devices differ, or values are not finite.
 
     >>> spearman(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
     tensor([0.5000])
@@ -70,20 +67,14 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     return correlation(average(rows(a)), average(rows(b))).to(result_type(a, b))
 
 
+@measure(PAIR, SIGNED, UP)
 def pearson(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's linear correlation of two maps; higher is more alike. Differentiable.
 
     sum (a - mean a)(b - mean b) / (||a - mean a|| ||b - mean b||).
 
-    Args:
-        a: maps (N, ...), flattened as they are.
-        b: maps of the same shape.
-
     Returns:
         (N,) in [-1, 1]; NaN where either map is constant.
-
-    Raises:
-        SurefootError: shapes or devices differ, or values are not finite.
 
     >>> pearson(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
     tensor([0.5000])
@@ -92,20 +83,14 @@ def pearson(a: Tensor, b: Tensor) -> Tensor:
     return correlation(wide(a), wide(b)).to(result_type(a, b))
 
 
+@measure(PAIR, SIGNED, UP)
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosine of the angle between two maps; higher is more alike. Differentiable.
 
     sum a b / (||a|| ||b||).
 
-    Args:
-        a: maps (N, ...), flattened as they are.
-        b: maps of the same shape.
-
     Returns:
         (N,) in [-1, 1]; NaN where either map is zero everywhere, since it has no direction.
-
-    Raises:
-        SurefootError: shapes or devices differ, or values are not finite.
 
     >>> cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
     tensor([0.7071])
@@ -114,20 +99,14 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return angle(wide(a), wide(b)).to(result_type(a, b))
 
 
+@measure(PAIR, POSITIVE, DOWN)
 def l2(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distance of two maps, in their units; lower is more alike. Differentiable.
 
     ||a - b||_2. It shrinks with the maps: compare maps of one scale, or state their norms.
 
-    Args:
-        a: maps (N, ...), flattened as they are.
-        b: maps of the same shape.
-
     Returns:
         (N,) in [0, inf).
-
-    Raises:
-        SurefootError: shapes or devices differ, or values are not finite.
 
     >>> l2(torch.tensor([[1.0, 1.0]]), torch.tensor([[4.0, 5.0]]))
     tensor([5.])
@@ -136,6 +115,7 @@ def l2(a: Tensor, b: Tensor) -> Tensor:
     return norm(wide(a) - wide(b)).to(result_type(a, b))
 
 
+@measure(PAIR, POSITIVE, DOWN)
 def mass_centre_shift(a: Tensor, b: Tensor) -> Tensor:
     """How far the centre of mass moved, in pixels; lower is more alike. Differentiable.
 

@@ -5,8 +5,11 @@ from torch import Tensor
 
 from surefoot.errors import SurefootError
 from surefoot.maps import check_map, positions, result_type, wide
+from surefoot.metric._kinds import DOWN, MAP, ONE, POSITIVE, UP
+from surefoot.metric._registry import measure
 
 
+@measure(MAP, ONE, UP)
 def gini(a: Tensor, *, offset: float = 1e-7) -> Tensor:
     """Gini index of the absolute values; higher is sparser.
 
@@ -37,6 +40,7 @@ def gini(a: Tensor, *, offset: float = 1e-7) -> Tensor:
     return ((weight * value).sum(1) / entries).to(result_type(a))
 
 
+@measure(MAP, POSITIVE, DOWN)
 def entropy(a: Tensor) -> Tensor:
     """Entropy of the absolute values as shares, in nats; lower is less complex.
 
@@ -48,9 +52,6 @@ def entropy(a: Tensor) -> Tensor:
     Returns:
         (N,) in [0, ln n]; a map that is zero everywhere is even and gets ln n.
 
-    Raises:
-        SurefootError: not a batch of finite maps.
-
     >>> entropy(torch.tensor([[0.0, 0.0, 0.0, -2.0], [1.0, 1.0, 1.0, 1.0]]))
     tensor([0.0000, 1.3863])
     """
@@ -58,6 +59,7 @@ def entropy(a: Tensor) -> Tensor:
     return each.sum(1).to(result_type(a))
 
 
+@measure(MAP, POSITIVE, DOWN)
 def effective_complexity(a: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """Number of entries that matter; lower is less complex.
 

@@ -6,8 +6,11 @@ from torch import Tensor
 from surefoot.errors import SurefootError
 from surefoot.maps import check_pair, result_type, wide
 from surefoot.metric._blur import blur
+from surefoot.metric._kinds import PAIR, SIGNED, UP
+from surefoot.metric._registry import measure
 
 
+@measure(PAIR, SIGNED, UP)
 def ssim(a: Tensor, b: Tensor, *, data_range: float | None = None, window: int = 11) -> Tensor:
     """Structural similarity of two maps as pictures; higher is more alike. Differentiable.
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, gradients
-from surefoot.chunking import Block
-from surefoot.gradients import Query
-from surefoot.maps import norm, result_type, wide
-from surefoot.metric._evaluate import logits, over_grid
+from surefoot import checks
+from surefoot.maps import norm, wide
+from surefoot.metric._door import door
+from surefoot.metric._evaluate import grid
+from surefoot.metric._kinds import DOWN, EXPLAINER, POSITIVE
 from surefoot.metric._layers import find, outputs
-from surefoot.metric._sensitivity import Explain, Nudges, maps_at, original_maps
+from surefoot.metric._nudged import Explain, Moved, Nudged, in_a_ball, nudged
+from surefoot.metric._registry import measure
 
 # The floor of divisors; the paper asks for one and does not give it.
 _LEAST = 1e-6
@@ -19,19 +20,9 @@ _LEAST = 1e-6
 View = Callable[[slice, Tensor], tuple[Tensor, Tensor]]
 
 
-def relative_input_stability(
-    explainer: Explain,
-    model: nn.Module,
-    images: Tensor,
-    target: checks.Target = None,
-    *,
-    radius: float = 0.05,
-    samples: int = 50,
-    seed: int = 0,
-    noise: Tensor | None = None,
-    extra: Mapping[str, Tensor] | None = None,
-    chunk: int | None = None,
-) -> Tensor:
+@measure(EXPLAINER, POSITIVE, DOWN)
+@door(nudged, radius=0.05)
+def relative_input_stability(nudges: Nudged) -> Tensor:
     """RIS: relative change of the map over that of the input; lower is better.
 
     max_x' ||(e - e') / e||_2 / max(||(x - x') / x||_2, 1e-6), e = E(x), over nudged inputs x' of
@@ -39,24 +30,8 @@ def relative_input_stability(
     as 1e-6, so black pixels dominate the input's change. Radius and number of draws are this
     project's choice.
 
-    Args:
-        explainer: callable (model, inputs, target) -> maps (N, ...), each sample by itself.
-        model: module from images (N, ...) to logits (N, K), in evaluation mode.
-        images: floating point (N, ...).
-        target: class index, one for each sample, or None for the class predicted for the images,
-            held while they are nudged.
-        radius: of the uniform draws, in input units (L-infinity).
-        samples: number of draws, shared by all samples.
-        seed: of the draws.
-        noise: the nudges x' - x themselves, (M, ...), instead of drawn ones.
-        extra: further keyword inputs of model and explainer, each with leading dimension N.
-        chunk: images explained at once; None chooses. It does not change results.
-
     Returns:
         (N,) in [0, inf); NaN where no nudged input keeps the predicted class.
-
-    Raises:
-        SurefootError: as `max_sensitivity`.
 
     >>> model = nn.Linear(2, 2).eval()
     >>> _ = model.weight.data.zero_()
@@ -64,32 +39,23 @@ def relative_input_stability(
     ...                          noise=torch.full((1, 2), 1e-3))
     tensor([1.0000])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
-    nudge = Nudges(images, radius, samples, seed, noise)
 
-    def view(some: slice, points: Tensor) -> tuple[Tensor, Tensor]:
-        return _flat(points), logits(request, some, points)
+    def view(samples: slice, points: Tensor) -> tuple[Tensor, Tensor]:
+        return _flat(points), nudges.grid.logits(samples, points)
 
-    return _stability(explainer, request, nudge, view, chunk, relative=True)
+    return _stability(nudges, view, relative=True)
 
 
-def relative_output_stability(
-    explainer: Explain,
-    model: nn.Module,
-    images: Tensor,
-    target: checks.Target = None,
-    *,
-    radius: float = 0.05,
-    samples: int = 50,
-    seed: int = 0,
-    noise: Tensor | None = None,
-    extra: Mapping[str, Tensor] | None = None,
-    chunk: int | None = None,
-) -> Tensor:
+@measure(EXPLAINER, POSITIVE, DOWN)
+@door(nudged, radius=0.05)
+def relative_output_stability(nudges: Nudged) -> Tensor:
     """ROS: relative change of the map over that of the logits; lower is better.
 
     max_x' ||(e - e') / e||_2 / max(||f(x) - f(x')||_2, 1e-6), f the logits (Agarwal et al., arXiv
-    2203.06877, Eq. 5). Arguments, range and errors are those of `relative_input_stability`.
+    2203.06877, Eq. 5), over x' as in `relative_input_stability`.
+
+    Returns:
+        (N,) in [0, inf); NaN where no nudged input keeps the predicted class.
 
     >>> model = nn.Linear(2, 2, bias=False).eval()
     >>> _ = model.weight.data.copy_(torch.eye(2))
@@ -97,16 +63,15 @@ def relative_output_stability(
     ...                           noise=torch.full((1, 2), 0.5))
     tensor([1.])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
-    nudge = Nudges(images, radius, samples, seed, noise)
 
-    def view(some: slice, points: Tensor) -> tuple[Tensor, Tensor]:
-        found = logits(request, some, points)
+    def view(samples: slice, points: Tensor) -> tuple[Tensor, Tensor]:
+        found = nudges.grid.logits(samples, points)
         return _flat(found), found
 
-    return _stability(explainer, request, nudge, view, chunk, relative=False)
+    return _stability(nudges, view, relative=False)
 
 
+@measure(EXPLAINER, POSITIVE, DOWN)
 def relative_representation_stability(
     explainer: Explain,
     model: nn.Module,
@@ -124,21 +89,13 @@ def relative_representation_stability(
     """RRS: relative change of the map over that of a layer's output; lower is better.
 
     max_x' ||(e - e') / e||_2 / max(||(L(x) - L(x')) / L(x)||_2, 1e-6), L the output of `layer`
-    (Agarwal et al., arXiv 2203.06877, Eq. 3). Other arguments, range and errors are those of
-    `relative_input_stability`.
+    (Agarwal et al., arXiv 2203.06877, Eq. 3), over x' as in `relative_input_stability`.
 
     Args:
-        explainer: as there.
-        model: as there.
-        images: as there.
-        target: as there.
         layer: name of the layer in the model, or the module itself.
-        radius: as there.
-        samples: as there.
-        seed: as there.
-        noise: as there.
-        extra: as there.
-        chunk: as there.
+
+    Returns:
+        (N,) in [0, inf); NaN where no nudged input keeps the predicted class.
 
     >>> model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2)).eval()
     >>> _ = model[0].weight.data.copy_(torch.eye(2)), model[1].weight.data.zero_()
@@ -148,45 +105,32 @@ def relative_representation_stability(
     ... )
     tensor([1.])
     """
-    request = gradients.query(model, images, target, extra, create_graph=False)
-    nudge = Nudges(images, radius, samples, seed, noise)
+    asked = grid(model, images, target, extra, chunk)
+    nudges = Nudged(explainer, asked, in_a_ball(images, radius, samples, seed, noise))
     module = find(model, layer)
 
     def view(some: slice, points: Tensor) -> tuple[Tensor, Tensor]:
-        inner, found = outputs(request.take(some).expand(points), module)
-        grid = points.shape[:2]
-        return wide(inner).view(*grid, -1), found.view(*grid, -1)
+        inner, found = outputs(asked.request.take(some).expand(points), module)
+        count = points.shape[:2]
+        return wide(inner).view(*count, -1), found.view(*count, -1)
 
-    return _stability(explainer, request, nudge, view, chunk, relative=True)
+    return _stability(nudges, view, relative=True)
 
 
-def _stability(
-    explainer: Explain,
-    request: Query,
-    nudge: Nudges,
-    view: View,
-    chunk: int | None,
-    *,
-    relative: bool,
-) -> Tensor:
+def _stability(nudges: Nudged, view: View, *, relative: bool) -> Tensor:
     """The largest ratio over the draws that keep the prediction, (N,); NaN if none does."""
-    images = request.inputs
-    maps = original_maps(explainer, request, chunk)
 
-    def compute(block: Block) -> Tensor:
-        here = images[block.samples, None]
-        points = here + nudge(block.variants)
-        moved = maps_at(explainer, request, block.samples, points)
-        change = norm(_relative(maps[block.samples, None], moved))
-        seen, found = view(block.samples, torch.cat([here, points], 1))
+    def value(moved: Moved) -> Tensor:
+        change = norm(_relative(moved.before, moved.after))
+        seen, found = view(moved.samples, torch.cat([moved.here, moved.there], 1))
         before, after = seen[:, :1], seen[:, 1:]
         way = norm(_relative(before, after) if relative else before - after)
         label = found.argmax(2)
         kept = label[:, :1] == label[:, 1:]
         return torch.where(kept, change / way.clamp(min=_LEAST), -torch.inf)
 
-    worst = over_grid(request, len(nudge), compute, chunk).amax(1)
-    return torch.where(worst >= 0, worst, torch.nan).to(result_type(images))
+    worst = nudges.worst(value)
+    return torch.where(worst >= 0, worst, torch.nan)
 
 
 def _relative(before: Tensor, after: Tensor) -> Tensor:

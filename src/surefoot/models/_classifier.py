@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.errors import SurefootError, suggest
+from surefoot.maps import Layout, channel_axis, check_layout, layout_of
 
 Channels = float | Sequence[float] | Tensor | None
 
@@ -21,17 +22,20 @@ class Classifier(nn.Module):
     Args:
         module: the network.
         mean: subtracted from the inputs: a number, one for each channel, or a tensor that
-            broadcasts to one input. Channels are dimension 1 of images and records, the last of
-            (N, T, D).
+            broadcasts to one input. Channels are dimension 1, of tokens (N, T, D) the last.
         std: what is left is divided by it; like `mean`, positive.
         output: where the logits are: index into a tuple, key of a dict, or attribute. None takes
             a tensor as it is, and `.logits` or `["logits"]` where there is one.
         embedding: dotted name of the submodule that embeds integer tokens. The classifier then
             goes from embeddings (N, T, D) to logits, and `embed` makes them.
+        layout: what the axes of the inputs mean: "image" (N, C, H, W), "volume"
+            (N, C, D, H, W), "signal" (N, C, L), "tokens" (N, T, D) or "record" (N, F). Whatever
+            reduces, masks or draws follows it. None leaves it to the number of axes, where that
+            tells, and with `embedding` it is "tokens".
 
     Raises:
-        SurefootError: a std that is not positive, an unknown submodule, both normalisation and
-            an embedding.
+        SurefootError: a std that is not positive, an unknown submodule or layout, both
+            normalisation and an embedding.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
     >>> Classifier(net, mean=0.5, std=(0.2, 0.2, 0.2))(torch.rand(1, 3, 2, 2)).shape
@@ -48,14 +52,18 @@ class Classifier(nn.Module):
         std: Channels = None,
         output: int | str | None = None,
         embedding: str | None = None,
+        layout: Layout | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
             raise SurefootError(f"module is a {type(module).__name__}, expected a torch.nn.Module")
         if embedding is not None and (mean is not None or std is not None):
             raise SurefootError("mean and std are for pixels; they do not go with embedding=")
+        if embedding is not None and layout not in (None, "tokens"):
+            raise SurefootError(f'layout={layout!r} with embedding=; embedded text is "tokens"')
         self.module = module
         self.output = output
+        self.layout = "tokens" if embedding is not None else layout and check_layout(layout)
         self.embedding = embedding
         self.register_buffer("mean", _channels(mean, "mean", module), persistent=False)
         self.register_buffer("std", _channels(std, "std", module), persistent=False)
@@ -138,9 +146,9 @@ class Classifier(nn.Module):
 
     def _normalised(self, inputs: Tensor) -> Tensor:
         if self.mean is not None:
-            inputs = inputs - along_channels(self.mean, inputs, "mean")
+            inputs = inputs - along_channels(self.mean, inputs, "mean", self.layout)
         if self.std is not None:
-            inputs = inputs / along_channels(self.std, inputs, "std")
+            inputs = inputs / along_channels(self.std, inputs, "std", self.layout)
         return inputs
 
     def _pick(self, result: object) -> object:
@@ -196,11 +204,14 @@ def _channels(value: Channels, name: str, module: nn.Module) -> Tensor | None:
     return result
 
 
-def along_channels(value: Tensor, inputs: Tensor, name: str) -> Tensor:
+def along_channels(
+    value: Tensor, inputs: Tensor, name: str, layout: Layout | None = None
+) -> Tensor:
     """`value` so that it broadcasts to `inputs`: a vector goes along the channels."""
     fitted = value[0] if value.ndim == inputs.ndim and len(value) == 1 else value
-    if fitted.ndim == 1 and inputs.ndim > 3:
-        fitted = fitted.view(-1, *[1] * (inputs.ndim - 2))
+    if fitted.ndim == 1 and len(fitted) > 1 and inputs.ndim > 2:
+        axis = _axis_of(len(fitted), inputs, layout)
+        fitted = fitted.view(-1, *[1] * (inputs.ndim - 1 - axis))
     try:
         # Not only broadcastable: it must not make one channel into three.
         return fitted.to(inputs).expand(inputs.shape[1:])
@@ -209,6 +220,15 @@ def along_channels(value: Tensor, inputs: Tensor, name: str) -> Tensor:
             f"{name} has shape {tuple(value.shape)}, which does not fit inputs "
             f"{tuple(inputs.shape)}; give one number, or one for each channel"
         ) from None
+
+
+def _axis_of(channels: int, inputs: Tensor, layout: Layout | None) -> int:
+    """Where so many channels lie: three axes tell if only one of them has that size."""
+    if layout is None and inputs.ndim == 3:
+        fits = [axis for axis in (1, 2) if inputs.shape[axis] == channels]
+        if len(fits) == 1:
+            return fits[0]
+    return channel_axis(layout_of(inputs, layout=layout)) or 1
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A local exported program (.pt2) as a module."""
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -8,27 +9,30 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from surefoot.errors import SurefootError
-
-# Where an operator of the program keeps whether it acts as in training.
-_TRAINING = {
-    torch.ops.aten.dropout.default: 2,
-    torch.ops.aten.native_dropout.default: 2,
-    torch.ops.aten.batch_norm.default: 5,
-}
+from surefoot.files import read_bytes
+from surefoot.models._program import harmless
+from surefoot.programs import training_nodes
 
 
-def load_exported(path: Path) -> nn.Module:
+def load_exported(path: Path, trust: bool = False) -> nn.Module:
     """The module of an exported program, for any batch size.
 
+    Args:
+        path: of the file.
+        trust: let it run code of whoever made it, as torch.export.load does.
+
     Raises:
-        SurefootError: no such file, a damaged one, a program exported in training mode or for a
-            fixed batch of several inputs.
+        SurefootError: no such file, a damaged one, one that could run code, a program exported in
+            training mode or for a fixed batch of several inputs.
     """
     if not zipfile.is_zipfile(path):
         reason = "is not an exported program" if path.is_file() else "does not exist"
         raise SurefootError(f"{path} {reason}; make one with torch.export.save(program, path)")
+    content = read_bytes(path)
+    # What was checked is what is loaded, not what the file has become meanwhile.
+    given = io.BytesIO(content) if trust else harmless(content, path)
     try:
-        program = torch.export.load(path)
+        program = torch.export.load(given)
     except Exception as error:  # a damaged archive fails in many ways
         raise SurefootError(
             f"cannot load the exported program {path} ({type(error).__name__}: {error})"
@@ -56,13 +60,11 @@ class _OneByOne(nn.Module):
 
 
 def _check_evaluation(program: ExportedProgram, path: Path) -> None:
-    for node in program.graph.nodes:
-        place = _TRAINING.get(node.target)
-        if place is not None and len(node.args) > place and node.args[place] is True:
-            raise SurefootError(
-                f"{path} was exported in training mode ({node.name}), which cannot be undone; "
-                "call model.eval() before torch.export.export"
-            )
+    for name in training_nodes(program.graph):
+        raise SurefootError(
+            f"{path} was exported in training mode ({name}), which cannot be undone; call "
+            "model.eval() before torch.export.export"
+        )
 
 
 def _batch_size(program: ExportedProgram) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from surefoot import programs
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 from surefoot.models import _saved, _zoo
 from surefoot.models._card import Card, attach
@@ -27,6 +28,7 @@ def load(
     mean: Channels = None,
     std: Channels = None,
     classes: int | None = None,
+    trust: bool = False,
     **settings: Any,
 ) -> nn.Module:
     """A model in evaluation mode, from inputs in [0, 1] to logits; `card` tells what is known.
@@ -51,11 +53,13 @@ def load(
         std: like `mean`.
         classes: number of logits, for reference networks, and for timm and torchvision models
             with weights of your own.
+        trust: let an exported program run code of whoever made it: torch unpickles such files and
+            calls what they name. Without it only those of tensors and known operators are loaded.
         settings: of a reference network, such as `channels` and `size`.
 
     Raises:
         SurefootError: an unknown name, a factory that fails or does not give a module, weights
-            that do not fit.
+            that do not fit, an exported program that could run code.
         MissingExtraError: the package that has the model is not installed.
     """
     if str(name) in NETWORKS:
@@ -66,7 +70,7 @@ def load(
             f"{name}"
         )
     else:
-        found = _find(str(name), weights, classes)
+        found = _find(str(name), weights, classes, trust)
     module, told = found.module, None
     if weights is not None:
         put_weights(module, weights)
@@ -74,7 +78,7 @@ def load(
     own = {"mean": found.mean, "std": found.std} if told is None else told
     mean = own["mean"] if mean is None else mean
     std = own["std"] if std is None else std
-    _evaluation(module)
+    programs.evaluate(module)
     if mean is not None or std is not None:
         module = Classifier(module, mean, std)
     if weights is not None:
@@ -100,7 +104,7 @@ def _without_none(settings: dict[str, Any], **more: Any) -> dict[str, Any]:
     return settings | {name: value for name, value in more.items() if value is not None}
 
 
-def _find(name: str, weights: str | Path | None, classes: int | None) -> _zoo.Found:
+def _find(name: str, weights: str | Path | None, classes: int | None, trust: bool) -> _zoo.Found:
     saved = _saved.find(name)
     if saved is not None:
         _refuse_classes(name, classes)
@@ -109,7 +113,7 @@ def _find(name: str, weights: str | Path | None, classes: int | None) -> _zoo.Fo
         _refuse_classes(name, classes)
         if weights is not None:
             raise SurefootError(f"{name} holds its own weights; leave out weights={weights}")
-        return _zoo.Found(load_exported(Path(name)))
+        return _zoo.Found(load_exported(Path(name), trust))
     if name == _zoo.LITE0:
         _refuse_classes(name, classes)
         return _zoo.efficientnet_lite0(own_weights=weights is None)
@@ -191,9 +195,3 @@ def _working_directory_first() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
-
-
-def _evaluation(module: nn.Module) -> None:
-    """Like `module.eval()`, which exported programs refuse."""
-    for part in module.modules():
-        part.training = False

@@ -2,15 +2,26 @@
 
 import inspect
 import json
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
+import torch
 from torch import nn
 
-from surefoot.errors import SurefootError, optional
-from surefoot.files import make_folder, write_whole
+from surefoot.errors import SurefootError, SurefootWarning, optional
+from surefoot.files import (
+    DamagedError,
+    check_digest,
+    check_entries,
+    make_folder,
+    open_sealed,
+    seal,
+    write_whole,
+)
 from surefoot.models._classifier import Classifier, inside
 from surefoot.models._compact import pack
 from surefoot.models._networks import NETWORKS, build
@@ -20,7 +31,18 @@ from surefoot.models._zoo import Found
 Storage = Literal["int8", "float32"]
 
 FORMAT = 1
-CARD, WEIGHTS = "card.json", "model.safetensors"
+CARD, WEIGHTS, _NEW = "card.json", "model.safetensors", "model.new.safetensors"
+_LONGEST = 10_000
+_CHANNELS = float | list[Any] | None
+_SCHEMA = {
+    "network": str,
+    "settings": dict,
+    "mean": _CHANNELS,
+    "std": _CHANNELS,
+    "labels": list[str] | None,
+    "size?": int | None,
+    "channels?": int | None,
+}
 ZOO = Path(__file__).parent / "zoo"
 
 
@@ -68,13 +90,16 @@ def save(
         "storage": storage,
         **(about or {}),
     }
-    weights, told = _encoded(inner, storage), (json.dumps(card, indent=1) + "\n").encode()
+    weights = _encoded(inner, storage)
+    told = seal(card, {WEIGHTS: weights})
     with TemporaryDirectory() as scratch:  # what cannot be loaded is not written
         write_whole(Path(scratch) / WEIGHTS, weights)
-        stored = _module(_found(card, Path(scratch)))
+        stored = _module(_found(card, Path(scratch) / WEIGHTS))
     place = make_folder(folder)
-    write_whole(place / WEIGHTS, weights)
+    # The card tells which of the two weights are its own, wherever this is cut off.
+    write_whole(place / _NEW, weights)
     write_whole(place / CARD, told)
+    (place / _NEW).replace(place / WEIGHTS)
     return stored
 
 
@@ -102,23 +127,45 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         SurefootError: it is damaged or of another format.
     """
+    path = folder / CARD
     try:
-        card: dict[str, Any] = json.loads((folder / CARD).read_text())
-        if card["format"] != FORMAT:
-            raise SurefootError(
-                f"{folder / CARD} has format {card['format']}, expected {FORMAT}; another version "
-                "of surefoot made it"
-            )
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, SurefootError):
-            raise
-        raise SurefootError(f"cannot read {folder / CARD} ({error!r}); it is no card") from error
+        card = open_sealed(path, {"format": int}, sealed=False)
+        if card["format"] == FORMAT:
+            check_entries(card, _SCHEMA, path)
+    except DamagedError:
+        raise
+    except SurefootError as error:
+        raise SurefootError(f"{error}; it is no card") from error
+    if card["format"] != FORMAT:
+        raise SurefootError(
+            f"{path} has format {card['format']}, expected {FORMAT}; another version of surefoot "
+            "made it"
+        )
     return card
 
 
 def load_saved(folder: Path) -> Found:
-    """The network in a folder, with its weights."""
-    return _found(read_card(folder), folder)
+    """The network in a folder, with its weights.
+
+    Raises:
+        SurefootError: a file is damaged, or does not fit the others.
+    """
+    card = read_card(folder)
+    if "files" not in card:
+        warnings.warn(
+            f"{folder / CARD} holds no digests, as earlier versions wrote it: nothing tells "
+            "whether its files are whole. Save the network anew",
+            SurefootWarning,
+            stacklevel=2,
+        )
+    weights = folder / WEIGHTS
+    if "files" in card and (folder / _NEW).is_file():
+        with suppress(DamagedError):
+            check_digest(folder / _NEW, {"files": {_NEW: card["files"][WEIGHTS]}})
+            weights = folder / _NEW
+    if weights.name == WEIGHTS:
+        check_digest(weights, card)
+    return _found(card, weights)
 
 
 def input_size(network: str, settings: Mapping[str, Any]) -> int | None:
@@ -136,10 +183,11 @@ def input_channels(network: str, settings: Mapping[str, Any]) -> int | None:
     return None if known is None else known.default
 
 
-def _found(card: Mapping[str, Any], folder: Path) -> Found:
+def _found(card: Mapping[str, Any], weights: Path) -> Found:
     network, settings = card["network"], card["settings"]
+    _check_size(network, settings, weights)
     module = build(network, **settings)
-    load_weights(module, folder / WEIGHTS)
+    load_weights(module, weights)
     return Found(
         module.eval(),
         card["mean"],
@@ -148,6 +196,21 @@ def _found(card: Mapping[str, Any], folder: Path) -> Found:
         None if card["labels"] is None else tuple(card["labels"]),
         card.get("channels") or input_channels(network, settings),
     )
+
+
+def _check_size(network: str, settings: Mapping[str, Any], weights: Path) -> None:
+    """Raise where a card asks for a network that the weights beside it are too few for."""
+    card, units = weights.with_name(CARD), settings.get("units", 1)
+    longest = max(len(json.dumps(settings, default=str)), units if isinstance(units, int) else 0)
+    if longest > _LONGEST:
+        raise SurefootError(f"{card}: settings are longer than those of any network")
+    if network not in NETWORKS:
+        return
+    with torch.device("meta"):
+        asked = sum(value.numel() for value in build(network, **settings).state_dict().values())
+    there = weights.stat().st_size if weights.is_file() else 0
+    if asked > there + _LONGEST:  # each takes a byte at least
+        raise SurefootError(f"{card} asks for {asked} weights, and {weights} has {there} bytes")
 
 
 def _module(found: Found) -> nn.Module:

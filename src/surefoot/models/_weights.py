@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.errors import SurefootError, SurefootWarning, optional
+from surefoot.files import check_archive, check_entries, parse_json
 from surefoot.models._classifier import Classifier, inside
 from surefoot.models._compact import unpack
 
 _NORMALISATION = "surefoot_normalisation"
+_TOLD = float | list[float] | None
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 
@@ -70,9 +73,19 @@ def normalisation(path: str | Path) -> dict[str, Any] | None:
     """What the network in a safetensors file was trained behind, mean and std; None: not told."""
     if Path(path).suffix != ".safetensors":
         return None
-    with optional("safetensors", "cli").safe_open(path, "pt") as file:
-        told = (file.metadata() or {}).get(_NORMALISATION)
-    return None if told is None else dict(json.loads(told))
+    try:
+        with optional("safetensors", "cli").safe_open(path, "pt") as file:
+            told = (file.metadata() or {}).get(_NORMALISATION)
+    except Exception as error:  # the package's own exception has no public name
+        raise SurefootError(f"cannot read {path}: {_line(error)}") from error
+    if told is None:
+        return None
+    where = f"{path}: {_NORMALISATION}"
+    found = parse_json(told, where)
+    if not isinstance(found, dict):
+        raise SurefootError(f"{where} is {found!r}, expected mean and std")
+    check_entries(found, {"mean": _TOLD, "std": _TOLD}, where)
+    return found
 
 
 def check_normalisation(module: nn.Module, path: str | Path) -> None:
@@ -108,7 +121,17 @@ def _read(path: Path) -> dict[str, Tensor]:
     strange = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if strange:
         raise SurefootError(f"{path} holds {strange[:3]} beside tensors, expected a state dict")
-    return unpack(content)
+    for key, value in content.items():
+        # A view of one number may say that it is a trillion.
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise SurefootError(
+                f"{path}: {key} has shape {tuple(value.shape)} and not as many numbers; save "
+                "whole tensors, not expanded ones"
+            )
+    try:
+        return unpack(content)
+    except (RuntimeError, TypeError) as error:
+        raise SurefootError(f"{path} holds packed weights that do not fit: {error}") from error
 
 
 def _safetensors(path: Path) -> Any:
@@ -121,7 +144,12 @@ def _safetensors(path: Path) -> Any:
 
 def _checkpoint(path: Path) -> Any:
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                check_archive(archive, path)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except SurefootError:
+        raise
     except Exception as error:  # a damaged file fails in many ways
         code = re.search(r"GLOBAL (\S+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and code:

@@ -67,7 +67,7 @@ class Attacked:
     def heads(self) -> list[str]:
         """The names of the scores."""
         attack = self.result.attack
-        k = attack.entries(reduce(self.result.before[:1], attack.reduction))
+        k = attack.entries(reduce(self.result.before[:1], attack.reduction, self.result.layout))
         top = {"topk_intersection": f"top {k} left"}
         return [(top | _HEADS).get(name, name) for name in self.result.scores]
 

@@ -19,7 +19,8 @@ def draw_bars(panel: Panel) -> "Figure":
     """The figure of tokens (N, T, D) or records (N, F): the base's bars beside the map's."""
     figures = optional("matplotlib.figure", "cli")
     columns = ([] if panel.base is None else [panel.base]) + [panel.explanation.attributions]
-    values = [reduce(each, "sum").detach().float().cpu() for each in columns]
+    layout = panel.explanation.layout
+    values = [reduce(each, "sum", layout).detach().float().cpu() for each in columns]
     places = values[0].shape[1]
     if panel.features is not None and len(panel.features) != places:
         raise SurefootError(f"there are {len(panel.features)} feature names for {places} places")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from surefoot import gradients
 from surefoot.attack import smooth
 from surefoot.errors import SurefootError
-from surefoot.maps import Count, count, top
+from surefoot.maps import Count, count, known_layout, top
 from surefoot.models import along_channels
 from surefoot.train import _paths
 from surefoot.train._base import Parts
@@ -90,8 +90,9 @@ class InputGradientAlignment(Adversarial):
         model = self._surrogate(batch.model)
         request = replace(batch.request(points, create_graph=True), model=model)
         _, (g_y, g_c) = gradients.logits_and_gradients(request, _paths.logit, _paths.other_logit)
-        mean = along_channels(torch.as_tensor(self.mean), points, "mean")
-        x = (points - mean) / along_channels(torch.as_tensor(self.std), points, "std")
+        layout = known_layout(points, batch.model)
+        mean = along_channels(torch.as_tensor(self.mean), points, "mean", layout)
+        x = (points - mean) / along_channels(torch.as_tensor(self.std), points, "std", layout)
         return _distance(x * seen, g_y * seen), _distance(x * seen, g_c * seen)
 
     def _surrogate(self, model: nn.Module) -> nn.Module:

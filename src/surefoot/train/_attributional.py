@@ -93,7 +93,7 @@ class AttributionalRegularizers(PathAdversarial):
     def _cacr(self, batch: Batch, moved: Tensor) -> tuple[Tensor, Tensor]:
         both = (_paths.probability, _paths.other_probability)
         logits, (TCA, NCA) = self._from_baseline(batch, moved, *both)
-        return logits, cacr(TCA, NCA, self.temperature).mean()
+        return logits, cacr(TCA, NCA, self.temperature, batch.layout).mean()
 
     def _wacr(self, batch: Batch, moved: Tensor) -> tuple[Tensor, Tensor]:
         _, (B,) = self._from_baseline(batch, batch.inputs, _paths.probability)

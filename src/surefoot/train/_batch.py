@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from surefoot import checks, gradients
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
+from surefoot.maps import Layout, layout_of
 from surefoot.train._tokens import embedded
 
 State = Mapping[str, Tensor] | None
@@ -70,6 +71,11 @@ class Batch:
             labels = ordinary(checks.check_target(labels, inputs, "labels"))
         tokens = not inputs.is_floating_point()
         return cls(model, points, labels, further, generator, progress, state, tokens)
+
+    @property
+    def layout(self) -> Layout:
+        """What the axes of the inputs mean."""
+        return layout_of(self.inputs, self.model)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """The model's logits (N, K) at `inputs`, after checking the labels against them."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from surefoot import gradients
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
-from surefoot.maps import rows
+from surefoot.maps import Layout, rows
 from surefoot.train._base import Objective, Parts, is_weight
 from surefoot.train._batch import Batch
 from surefoot.train._divergence import cross_entropy
@@ -37,7 +37,7 @@ class SmoothedCurvature(Objective):
         request = batch.request(batch.inputs, create_graph=True)
         logits, jacobian = gradients.logits_and_jacobian(request)
         clean = cross_entropy(logits, batch.labels)
-        curvature = largest(jacobian, logits).mean()
+        curvature = largest(jacobian, logits, batch.layout).mean()
         return Parts(
             {"clean": (1 - self.alpha, clean), "curvature": (self.alpha * self.scale, curvature)}
         )
@@ -55,9 +55,9 @@ class SmoothedCurvature(Objective):
             )
 
 
-def largest(jacobian: list[Tensor], logits: Tensor) -> Tensor:
+def largest(jacobian: list[Tensor], logits: Tensor, layout: Layout | None = None) -> Tensor:
     """lambda_max of W (diag(p) - p p^T) W^T, (N,), from K gradients (N, ...) and logits (N, K)."""
-    W = torch.stack([rows(reduce(column, "mean")) for column in jacobian], 2)
+    W = torch.stack([rows(reduce(column, "mean", layout)) for column in jacobian], 2)
     # Not the root of p, whose slope is infinite where p underflows to 0.
     root = (logits.log_softmax(1) / 2).exp()[:, None]
     scaled = W * root

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from surefoot import gradients
+from surefoot import gradients, maps
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
 from surefoot.maps import Count, count, top
@@ -15,7 +15,7 @@ def logits_and_saliency(batch: Batch) -> tuple[Tensor, Tensor]:
     """Clean logits (N, K), and mean_c d f_y / d x_c at each place, (N, ...); no graph."""
     request = batch.request(batch.inputs)
     logits, (gradient,) = gradients.logits_and_gradients(request, _paths.logit)
-    return logits, reduce(gradient, "mean")
+    return logits, reduce(gradient, "mean", batch.layout)
 
 
 def bottom(saliency: Tensor, k: Count, share: float = 1.0) -> Tensor:
@@ -45,8 +45,6 @@ def check_places(k: Count) -> None:
         )
 
 
-def spread(places: Tensor, like: Tensor) -> Tensor:
-    """One value a place, (N, ...), for every channel of `like`; the inverse of `explain.reduce`."""
-    if places.ndim < like.ndim:
-        places = places.unsqueeze(2 if like.ndim == 3 else 1)
-    return places.expand_as(like)
+def spread(places: Tensor, batch: Batch) -> Tensor:
+    """One value a place, (N, ...), for every channel of the inputs; undoes `explain.reduce`."""
+    return maps.spread(places, batch.layout).expand_as(batch.inputs)

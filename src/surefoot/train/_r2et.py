@@ -42,9 +42,10 @@ class R2ET(Objective):
 
     def evaluate(self, batch: Batch) -> Parts:
         logits, g = _look(batch, batch.inputs)
+        places = reduce(g, "sum_abs", batch.layout).flatten(1)
         terms = {
             "clean": (1.0, cross_entropy(logits, batch.labels)),
-            "rank": (self.rank_weight, self._gaps(reduce(g, "sum_abs").flatten(1)).mean()),
+            "rank": (self.rank_weight, self._gaps(places).mean()),
         }
         if self.curvature_weight:
             ahead = batch.inputs + self.h * g.detach().sign() / g[0].numel()

@@ -7,12 +7,17 @@ from torch import Tensor
 
 from surefoot.errors import SurefootError
 from surefoot.explain import reduce
-from surefoot.maps import wide
+from surefoot.maps import Layout, wide
 
 Temperature = float | Literal["auto"]
 
 
-def cacr(true: Tensor, other: Tensor, temperature: Temperature = 1.0) -> Tensor:
+def cacr(
+    true: Tensor,
+    other: Tensor,
+    temperature: Temperature = 1.0,
+    layout: Layout | None = None,
+) -> Tensor:
     """KL(U || P_N) - KL(U || P_T): the class map skewed, the runner-up's uniform; (N,), float64.
 
     P = softmax of a map's signed sum over channels, U is uniform over its HW places ("eq8" and
@@ -26,8 +31,9 @@ def cacr(true: Tensor, other: Tensor, temperature: Temperature = 1.0) -> Tensor:
         temperature: what both maps are divided by; "auto" (this project's remedy) takes the root
             mean square of the two maps' standard deviations, sample by sample, without a gradient
             through it.
+        layout: what the axes of the maps mean, see `explain.reduce`.
     """
-    true, other = wide(reduce(true, "sum")), wide(reduce(other, "sum"))
+    true, other = (wide(reduce(each, "sum", layout)) for each in (true, other))
     scale = _scale(true, other, temperature)
     return from_uniform(other / scale) - from_uniform(true / scale)
 

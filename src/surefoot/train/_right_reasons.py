@@ -48,7 +48,7 @@ class RightForRightReasons(Objective):
         if self.annotation is None:
             with eval_mode(batch.model):
                 _, saliency = logits_and_saliency(batch)
-            mask = spread(bottom(saliency.abs(), self.k), batch.inputs)
+            mask = spread(bottom(saliency.abs(), self.k), batch)
             return batch, mask.to(batch.inputs)
         if self.annotation not in batch.extra:
             raise SurefootError(
@@ -57,15 +57,16 @@ class RightForRightReasons(Objective):
             )
         rest = dropped(batch.extra, self.own_extra())
         A = batch.extra[self.annotation].to(batch.inputs)
-        return replace(batch, extra=rest), self._fitted(A, batch.inputs)
+        return replace(batch, extra=rest), self._fitted(A, batch)
 
-    def _fitted(self, A: Tensor, x: Tensor) -> Tensor:
+    def _fitted(self, A: Tensor, batch: Batch) -> Tensor:
         """A so that it broadcasts to x; one value a place goes to all of its channels."""
+        x = batch.inputs
         try:
             if A.ndim == x.ndim:
                 return A.expand_as(x)
             if A.ndim == x.ndim - 1:
-                return spread(A, x)
+                return spread(A, batch)
         except RuntimeError:  # the message below says more
             pass
         raise SurefootError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
-from surefoot.maps import Count
+from surefoot.maps import Count, channel_axis
 from surefoot.train._base import Objective, Parts
 from surefoot.train._batch import Batch
 from surefoot.train._divergence import cross_entropy, divergence
@@ -55,7 +55,7 @@ class SaliencyGuided(Objective):
         with eval_mode(batch.model):
             _, saliency = logits_and_saliency(batch)
         ranked = saliency.abs() if self.ranking == "absolute" else saliency
-        mask = spread(bottom(ranked, self.k), batch.inputs)
+        mask = spread(bottom(ranked, self.k), batch)
         return torch.where(mask, self._filling(batch), batch.inputs)
 
     def _filling(self, batch: Batch) -> Tensor:
@@ -65,7 +65,7 @@ class SaliencyGuided(Objective):
         if self.fill not in get_args(Fill):
             raise SurefootError(f"fill={self.fill!r}, choose one of {get_args(Fill)} or a number")
         # Records and tokens have no channels in dimension 1: the range of the whole sample.
-        rows = x.flatten(2) if x.ndim > 3 else x.flatten(1)
+        rows = x.flatten(2) if channel_axis(batch.layout) == 1 else x.flatten(1)
         shape = [*rows.shape[:-1], *[1] * (x.ndim - rows.ndim + 1)]
         if self.fill == "mean":
             return rows.mean(-1).view(shape).expand_as(x)

@@ -96,7 +96,7 @@ class SCAAT(Adversarial):
         box = around(batch, self.budget())
         with eval_mode(batch.model):
             logits, saliency = self._look(batch)
-            room = spread(self.room(saliency, batch.progress), batch.inputs)
+            room = spread(self.room(saliency, batch.progress), batch)
             box = _narrowed(box, room)
             start = batch.inputs
             if self.random_start:
@@ -133,7 +133,7 @@ class SCAAT(Adversarial):
             logits, saliency = logits_and_saliency(batch)
             return logits, saliency.abs()
         drawn = batch.uniform() if self.ranking == "random" else batch.inputs
-        return self._clean(batch), reduce(drawn, "mean")
+        return self._clean(batch), reduce(drawn, "mean", batch.layout)
 
     def _clean(self, batch: Batch) -> Tensor | None:
         if self.ascent == "ce" or not self.steps:

@@ -105,47 +105,61 @@ def fit(
     fabric = _fabric(model) if fabric is None else fabric
     _check_strategy(fabric)
     check_data(data)
-    if held_out is not None:
-        check_data(held_out, "the held-out data")
-        _check_same_classes(data, held_out)
-        if objective.own_extra():
-            held_out = Without(held_out, objective.own_extra())
     loop.check(len(data), fabric.world_size)
-    check_whole("workers", workers, 0)
-    if resume and out is None:
-        raise SurefootError("resume=True without out=; pass the folder of the run to go on with")
-    steps = loop.length(len(data))
-    once = max(1, len(data) // loop.batch * loop.replays)
-    if validate_epochs is not None:
-        validate_every = once * _only(validate_epochs, validate_every)
     watch = Watch(
-        held_out=held_out,
+        held_out=_held_out(held_out, data, objective),
         validation=Validation() if validation is None else validation,
-        validate_every=once if validate_every is None else validate_every,
-        checkpoint_every=once if checkpoint_every is None else checkpoint_every,
+        validate_every=_steps_of(validate_epochs, validate_every, loop, len(data)),
+        checkpoint_every=loop.once(len(data)) if checkpoint_every is None else checkpoint_every,
         log_every=log_every,
         best_by=best_by,
         out=None if out is None else Path(out),
+        resume=resume,
         logs=logs,
+        progress=progress,
+        workers=workers,
     )
     watch.check()
+    return _trained(fabric, model, objective, data, loop, watch, binding)
+
+
+def _trained(
+    fabric: "Fabric",
+    model: nn.Module,
+    objective: Objective,
+    data: Any,
+    loop: Loop,
+    watch: Watch,
+    binding: Mapping[str, Any] | None,
+) -> Trained:
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(number(loop.seed, Stream.MODEL, fabric.global_rank))
-        run = Run(fabric, model, objective, loop, steps)
+        run = Run(fabric, model, objective, loop, loop.length(len(data)))
         _check_classes(run, data)
-        bound = identity(data, model, binding)
-        return Session(run, watch, data, bound).train(resume, progress, workers)
+        return Session(run, watch, data, identity(data, model, binding)).train()
 
 
-def _only(validate_epochs: int, validate_every: int | None) -> int:
-    if validate_every is not None:
+def _held_out(held_out: Any, data: Any, objective: Objective) -> Any:
+    """The held-out data, checked, without what is the objective's alone."""
+    if held_out is None:
+        return None
+    check_data(held_out, "the held-out data")
+    _check_same_classes(data, held_out)
+    own = objective.own_extra()
+    return Without(held_out, own) if own else held_out
+
+
+def _steps_of(epochs: int | None, steps: int | None, loop: Loop, samples: int) -> int:
+    """The steps between two validations; one pass over the data where neither is given."""
+    if epochs is not None and steps is not None:
         raise SurefootError(
-            f"validate_every={validate_every}, validate_epochs={validate_epochs}: expected one of "
-            "them (in a configuration null for the other)"
+            f"validate_every={steps}, validate_epochs={epochs}: expected one of them (in a "
+            "configuration null for the other)"
         )
-    check_whole("validate_epochs", validate_epochs, 1)
-    return validate_epochs
+    if epochs is not None:
+        check_whole("validate_epochs", epochs, 1)
+    return loop.once(samples) * (epochs or 1) if steps is None else steps
 
 
 def _fabric(model: nn.Module) -> "Fabric":

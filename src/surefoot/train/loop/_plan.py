@@ -86,6 +86,10 @@ class Loop(Recipe):
         if self.average is not None and not 0 <= self.average < 1:
             raise SurefootError(f"average={self.average}, expected a decay in [0, 1) or None")
 
+    def once(self, samples: int) -> int:
+        """The steps of one pass over so many samples, at least 1."""
+        return max(1, samples // self.batch * self.replays)
+
     def length(self, samples: int) -> int:
         """How many optimiser steps the run has, on so many samples.
 

@@ -38,12 +38,20 @@ class Watch:
     log_every: int
     best_by: str | None
     out: Path | None
+    resume: bool
     logs: tuple[Log, ...]
+    progress: Progress
+    workers: int
 
     def check(self) -> None:
         """Raise for numbers out of range, and for a figure to go by that there will not be."""
         for name in ("validate_every", "checkpoint_every", "log_every"):
             check_whole(name, getattr(self, name), 1)
+        check_whole("workers", self.workers, 0)
+        if self.resume and self.out is None:
+            raise SurefootError(
+                "resume=True without out=; pass the folder of the run to go on with"
+            )
         self.validation.check()
         if self.held_out is not None and type(self.validation).scores is Validation.scores:
             self.check_figure(self.validation.names())
@@ -75,19 +83,20 @@ class Session:
     written: Logs | None = None
     proven: bool = False
 
-    def train(self, resume: bool, progress: Progress, workers: int) -> Trained:
+    def train(self) -> Trained:
         """Do the steps that are left."""
         run, fabric = self.run, self.run.fabric
-        start = self._resumed(resume)
+        start = self._resumed()
         if self.watch.out is not None and fabric.is_global_zero:
             make_folder(self.watch.out)
             self.written = Logs(self.watch.out, self.watch.logs, start)
-        shown: Progress = progress if fabric.is_global_zero else False
+        shown: Progress = self.watch.progress if fabric.is_global_zero else False
         bar = Bar(shown, type(run.objective).__name__, start, run.steps)
         batches = Batches(self.data, run.loop, fabric.global_rank, fabric.world_size)
         began, measured = perf_counter(), 0.0
         try:
-            for step, batch in enumerate(loader(batches, start, run.steps, workers), start):
+            given = loader(batches, start, run.steps, self.watch.workers)
+            for step, batch in enumerate(given, start):
                 seen = self._step(fabric.to_device(batch), step)
                 bar.show(step + 1, seen)
                 pause = perf_counter()
@@ -230,10 +239,10 @@ class Session:
             "precision": precision_name(run.fabric),
         }
 
-    def _resumed(self, resume: bool) -> int:
+    def _resumed(self) -> int:
         """The step to begin with, after loading the last checkpoint if that is wanted."""
         there = self._checkpoints()
-        if there and not resume:
+        if there and not self.watch.resume:
             raise SurefootError(
                 f"{self.watch.out} holds checkpoints of an earlier run, up to step "
                 f"{there[-1].step}; pass resume=True to go on from there, or another folder"

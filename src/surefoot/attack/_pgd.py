@@ -1,0 +1,127 @@
+"""FGSM (arXiv 1412.6572) and PGD (1706.06083), for adversarial accuracy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from surefoot import gradients
+from surefoot.attack._prediction import PredictionAttack
+from surefoot.budget import Box
+from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot.errors import SurefootError
+from surefoot.gradients import Query
+from surefoot.progress import Progress, reporter
+
+Loss = Literal["cross_entropy", "margin"]
+
+# Both losses grow as the label's score falls.
+_SCORES: Mapping[str, tuple[gradients.Score, int]] = {
+    "cross_entropy": ("loss", 1),
+    "margin": ("margin", -1),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class _Ascent(PredictionAttack):
+    loss: Loss = field(default="cross_entropy", kw_only=True)
+
+    def check(self, extra: Mapping[str, Tensor] | None) -> None:
+        super().check(extra)
+        if self.loss not in get_args(Loss):
+            raise SurefootError(f"loss={self.loss!r}, choose one of {get_args(Loss)}")
+
+
+@dataclass(frozen=True, repr=False)
+class PGD(_Ascent):
+    """Projected gradient ascent on the loss (Madry et al., arXiv 1706.06083).
+
+    x' <- proj(x' + step * unit(grad loss)), sign for `Linf`, normalised for `L2`. Of all iterates
+    and restarts each sample keeps one that is misclassified, or else the one of highest loss; a
+    misclassified sample takes no further step. The first run starts at the clean input unless the
+    budget says random_start=True (as Madry et al. do), further ones at random.
+
+    Args:
+        budget: an `Linf` or `L2`.
+        loss: "cross_entropy", or "margin" (best other logit minus the label's).
+        seed: of random starts, shared by all samples.
+        progress: True for a bar, or a callable that gets the steps done and their number.
+
+    >>> from torch import nn
+    >>> from surefoot.attack import Linf
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False)).eval()
+    >>> _ = net[1].weight.data.copy_(torch.tensor([[1.0, 1, 1, 1], [0, 0, 0, 0]]))
+    >>> PGD(Linf(0.2, steps=5))(net, torch.full((1, 4), 0.1), labels=0).robust
+    tensor([True])
+    """
+
+    seed: int = field(default=0, kw_only=True)
+    progress: Progress = field(default=False, kw_only=True, repr=False, compare=False)
+
+    def search(self, request: Query, box: Box) -> Tensor:
+        worst, highest = request.inputs.clone(), box.centre.new_full((len(box.centre),), -torch.inf)
+        steps, restarts = self.budget.steps, self.budget.restarts
+        with reporter(self.progress, type(self).__name__) as report:
+            for restart, step in product(range(restarts), range(steps + 1)):
+                if step == 0:
+                    points = self._start(restart, box)
+                report(restart * steps + step, restarts * steps)
+                which = (highest < torch.inf).nonzero()[:, 0]
+                if not len(which):
+                    break
+                some = replace(request.take(which), inputs=points[which])
+                value, slope = loss_and_slope(some, self.loss)
+                better = value > highest[which]
+                highest[which[better]] = value[better]
+                worst[which[better]] = points[which[better]]
+                if step < steps:
+                    here = box.take(which)
+                    points[which] = self.budget.climb(points[which], slope, step, here)
+        return worst
+
+    def _start(self, restart: int, box: Box) -> Tensor:
+        if restart or self.budget.random_start:
+            return self.budget.random(self.seed, restart, box)
+        return box.centre.clone()
+
+
+@dataclass(frozen=True, repr=False)
+class FGSM(_Ascent):
+    """One step of the whole radius along the loss's slope (Goodfellow et al., arXiv 1412.6572).
+
+    Args:
+        budget: an `Linf` or `L2`; its steps, step size, restarts and start are ignored.
+        loss: see `PGD`.
+    """
+
+    def search(self, request: Query, box: Box) -> Tensor:
+        once = replace(
+            self.budget, steps=1, step_size=self.budget.radius, restarts=1, random_start=False
+        )
+        return PGD(once, loss=self.loss).search(request, box)
+
+
+def loss_and_slope(request: Query, loss: Loss) -> tuple[Tensor, Tensor]:
+    """The loss (n,), infinite where the label is lost already, and its gradient (n, ...)."""
+    score, sign = _SCORES[loss]
+    values, slope = request.inputs.new_empty(len(request.inputs)), torch.empty_like(request.inputs)
+
+    def compute(block: Block) -> tuple[Tensor, Tensor, Tensor]:
+        some = request.take(block.samples)
+        lost = []
+
+        def value(points: Tensor) -> Tensor:
+            logits = gradients.forward(some.model, points, some.extra)
+            lost.append(logits.argmax(1) != some.target)
+            return sign * gradients.class_scores(logits, some.target, score)
+
+        return (*gradients.value_and_gradient(value, some.inputs), lost[0])
+
+    rows = rows_per_batch(request.inputs, None)
+    for (samples, _), (value, gradient, lost) in each_block(len(values), 1, rows, compute):
+        values[samples] = value.masked_fill(lost, torch.inf)
+        slope[samples] = gradient
+    return values, slope

@@ -1,0 +1,52 @@
+"""What a decoy search goes by, as one object: built and checked once, at the door."""
+
+from dataclasses import dataclass, fields
+from typing import Literal, Self, get_args
+
+from torch import nn
+
+from surefoot import checks
+from surefoot.errors import SurefootError
+
+Units = Literal["rms", "absolute"]
+Effort = Literal["auto", "fast", "thorough"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of `surefoot.decoy.make_decoys`, where they are explained.
+
+    Raises:
+        SurefootError: a setting out of range.
+    """
+
+    layer: str | nn.Module | None = None
+    patch: int = 3
+    stride: int | None = None
+    epsilon: float = 0.1
+    decoys: int = 64
+    bounds: checks.Bounds = (0, 1)
+    seed: int = 0
+    units: Units = "rms"
+    cap: float | None = None
+    effort: Effort = "auto"
+
+    @classmethod
+    def of(cls, source: object) -> Self:
+        """The settings that `source` has as attributes of these names."""
+        return cls(**{field.name: getattr(source, field.name) for field in fields(cls)})
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0 or (self.cap is not None and not self.cap > 0):
+            raise SurefootError(
+                f"epsilon={self.epsilon}, cap={self.cap}: expected positive numbers"
+            )
+        if self.units not in get_args(Units) or self.effort not in get_args(Effort):
+            raise SurefootError(
+                f"units={self.units!r}, effort={self.effort!r}: choose of {get_args(Units)}, "
+                f"{get_args(Effort)}"
+            )
+        if self.stride is not None and self.stride < 1:
+            raise SurefootError(f"stride={self.stride}, expected None or at least 1")
+        if self.decoys < 2:
+            raise SurefootError("decoys must be an even number of at least 2: two signs a mask")

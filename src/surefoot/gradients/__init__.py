@@ -1,0 +1,23 @@
+"""The one place that calls autograd: scores of a class and their gradients with respect to inputs.
+
+Nothing here touches parameter gradients, training modes or the global random state.
+"""
+
+from surefoot.gradients._autograd import (
+    gradient_and_logits as gradient_and_logits,
+    input_gradient as input_gradient,
+    logits_and_gradients as logits_and_gradients,
+    logits_and_jacobian as logits_and_jacobian,
+    mean_gradient as mean_gradient,
+    sum_blocks as sum_blocks,
+    value_and_gradient as value_and_gradient,
+)
+from surefoot.gradients._faults import keeping as keeping, translated as translated
+from surefoot.gradients._query import Query as Query, ordinary as ordinary, query as query
+from surefoot.gradients._run import forward as forward, predict as predict, run as run
+from surefoot.gradients._scores import (
+    Score as Score,
+    all_scores as all_scores,
+    class_scores as class_scores,
+    single as single,
+)

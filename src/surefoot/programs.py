@@ -1,0 +1,73 @@
+"""Models that are no plain modules: scripted, exported and compiled ones, and what they hide."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.fx import GraphModule
+
+Kind = Literal["scripted", "exported", "compiled"]
+
+# Where an operator of an exported program keeps whether it acts as in training.
+_TRAINING = {
+    torch.ops.aten.dropout.default: 2,
+    torch.ops.aten.feature_dropout.default: 2,
+    torch.ops.aten.alpha_dropout.default: 2,
+    torch.ops.aten.native_dropout.default: 2,
+    torch.ops.aten.batch_norm.default: 5,
+}
+MADE_BY = {"scripted": "torch.jit", "exported": "torch.export", "compiled": "torch.compile"}
+
+
+def kind(module: nn.Module) -> Kind | None:
+    """Which sort of program the module itself is, or None."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return "scripted"
+    if isinstance(module, GraphModule) and "train" in vars(module):
+        return "exported"
+    if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+        return "compiled"
+    return None
+
+
+def hidden(model: nn.Module, *kinds: Kind) -> Kind | None:
+    """The first of these sorts of program in the model: hooks on modules see nothing in there."""
+    found = (kind(module) for module in model.modules())
+    return next((each for each in found if each in kinds), None)
+
+
+@contextmanager
+def eagerly(model: nn.Module) -> Iterator[None]:
+    """Without what torch.compile made of the model or of its parts, where hooks go unseen."""
+    if hidden(model, "compiled"):
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    else:
+        yield
+
+
+def in_training(model: nn.Module) -> Iterator[str]:
+    """Names of the parts that act as in training; an exported program keeps its export's mode."""
+    inside: set[int] = set()
+    for name, module in model.named_modules():
+        if kind(module) == "exported":
+            inside |= {id(part) for part in module.modules()}
+            yield from (f"{name}: {node}" for node in training_nodes(module.graph))
+        elif id(module) not in inside and getattr(module, "training", False):
+            yield name or "the model"
+
+
+def training_nodes(graph: torch.fx.Graph) -> Iterator[str]:
+    """Names of an exported program's operators that act as in training."""
+    for node in graph.nodes:
+        place = _TRAINING.get(node.target)
+        if place is not None and len(node.args) > place and node.args[place] is True:
+            yield node.name
+
+
+def evaluate(module: nn.Module) -> None:
+    """Like `module.eval()`, which exported programs refuse."""
+    for part in module.modules():
+        part.training = False
