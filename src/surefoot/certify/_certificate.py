@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from surefoot.maps import Layout
 from surefoot.recipes import Recipe
 
 UNKNOWN, OUT, IN = -1, 0, 1
@@ -27,6 +28,7 @@ class Certificate:
         overlap: (N,), in [0, 1]: the share of the top k that no change within the radius can take
             away, with the same probability; see the recipe for what is compared with what.
         maps: how many maps (or, if exact, bounds of gradients) each sample took.
+        layout: what the axes of the inputs mean.
     """
 
     recipe: Recipe
@@ -39,6 +41,7 @@ class Certificate:
     failure: float
     overlap: Tensor
     maps: int
+    layout: Layout | None = None
 
     @property
     def certified(self) -> Tensor:

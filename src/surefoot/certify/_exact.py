@@ -1,23 +1,22 @@
 """Exact certificates of the top k, from bounds of a map."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
-
-from surefoot import checks, gradients
+from surefoot import checks
+from surefoot.attack import explained
+from surefoot.certify._base import Certifier
 from surefoot.certify._certificate import Certificate
 from surefoot.certify._gradient_bounds import Method
 from surefoot.certify._interval import Interval, Rounding
 from surefoot.certify._map_bounds import map_bounds
 from surefoot.certify._places import certain, overlap, reduced
 from surefoot.explain import Explainer, as_explainer
+from surefoot.gradients import Query
 from surefoot.maps import Count, Reduction, count, reduce, top
-from surefoot.recipes import Recipe
 
 
 @dataclass(frozen=True, repr=False)
-class Exact(Recipe):
+class Exact(Certifier[Certificate]):
     """What no change of an input within an L-infinity ball can do to a map's top k.
 
     Needs: a network whose operations are known (see `gradient_bounds`) and a map made of its
@@ -35,6 +34,7 @@ class Exact(Recipe):
         method: see `gradient_bounds`.
 
     >>> import torch
+    >>> from torch import nn
     >>> from surefoot.explain import Gradient
     >>> net = nn.Linear(4, 2).double().eval()
     >>> c = Exact(Gradient(), radius=0.1, k=2)(net, torch.rand(3, 4).double())
@@ -49,40 +49,22 @@ class Exact(Recipe):
     bounds: checks.Bounds = field(default=(0, 1), kw_only=True)
     method: Method = field(default="auto", kw_only=True)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        target: checks.Target = None,
-        *,
-        extra: Mapping[str, Tensor] | None = None,
-    ) -> Certificate:
-        """Certify the maps of a batch.
-
-        Args:
-            model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
-            inputs: floating point (N, ...), inside the bounds.
-            target: class explained, one or (N,); None takes the prediction for the inputs.
-            extra: further keyword inputs of the model, which stay as they are.
-
-        Raises:
-            SurefootError: a network or an explainer that has no exact bounds; inputs outside the
-                bounds.
-        """
-        request = gradients.query(model, inputs, target, extra, create_graph=False)
+    def certify(self, request: Query) -> Certificate:
         explainer = as_explainer(self.explainer)
-        given = request.model, request.inputs, request.target
         found = map_bounds(
             explainer,
-            *given,
+            request.model,
+            request.inputs,
+            request.target,
             radius=self.radius,
             bounds=self.bounds,
             method=self.method,
             extra=request.extra,
         )
-        rounding = Rounding.of(request.inputs.dtype)
-        places = reduced(Interval(*(end.double() for end in found)), self.reduction, rounding)
-        clean = reduce(explainer(*given, extra=request.extra, create_graph=False), self.reduction)
+        layout, rounding = request.needed_layout(), Rounding.of(request.inputs.dtype)
+        wide = Interval(*(end.double() for end in found))
+        places = reduced(wide, self.reduction, layout, rounding)
+        clean = reduce(explained(explainer, request), self.reduction, layout)
         k = count(self.k, clean[0].numel())
         inside = top(clean.flatten(1), k).view_as(clean)
         return Certificate(
@@ -96,6 +78,7 @@ class Exact(Recipe):
             failure=0.0,
             overlap=overlap(places, inside, k),
             maps=_bounds_taken(explainer),
+            layout=layout,
         )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
+from surefoot.attack import explained
 from surefoot.certify._gradient_bounds import Method, ball, check_radius, gradient_over, outwards
 from surefoot.certify._interval import Interval, Rounding, product
 from surefoot.errors import SurefootError
@@ -51,7 +52,7 @@ def map_bounds(
     check_radius(radius)
     if radius == 0:
         refuse_unknown(explainer)
-        maps = explainer(model, request.inputs, request.target, extra=request.extra)
+        maps = explained(explainer, request)
         return maps, maps.clone()
     found = map_over(explainer, request, ball(request.inputs, radius, bounds), method)
     low, high = outwards(found, request.inputs)

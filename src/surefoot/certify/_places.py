@@ -4,17 +4,17 @@ import torch
 from torch import Tensor
 
 from surefoot.certify._interval import Interval, Rounding
-from surefoot.maps import Reduction, reduce
+from surefoot.maps import Layout, Reduction, reduce
 
 
-def reduced(found: Interval, reduction: Reduction, rounding: Rounding) -> Interval:
+def reduced(found: Interval, reduction: Reduction, layout: Layout, rounding: Rounding) -> Interval:
     """Bounds of the reduced map, one number a place, from those of attributions (N, ...)."""
     if reduction.endswith("abs"):
         low = found.low.maximum(-found.high).clamp_min(0)
         found = Interval(low, found.size)
-    result = Interval(*(reduce(end, reduction) for end in found))
+    result = Interval(*(reduce(end, reduction, layout) for end in found))
     channels = found.low.numel() // result.low.numel()
-    sizes = reduce(found.size, reduction.removesuffix("_abs") + "_abs")  # type: ignore[arg-type]
+    sizes = reduce(found.size, "sum_abs", layout)
     return result.widened(rounding.slack(sizes, channels)) if channels > 1 else result
 
 

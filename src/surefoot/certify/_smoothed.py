@@ -5,14 +5,15 @@ Anani, Lorenz, Fritz and Schiele, Pixel-level Certified Explanations via Randomi
 with a bound for each place and the exact worst case of them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from surefoot import checks, gradients
+from surefoot import checks
+from surefoot.attack import explained
+from surefoot.certify._base import Certifier
 from surefoot.certify._certificate import UNKNOWN, Certificate
 from surefoot.certify._counts import at_most, p_values, rejected
 from surefoot.certify._interval import Interval
@@ -23,7 +24,6 @@ from surefoot.errors import SurefootError
 from surefoot.explain import Explainer, as_explainer
 from surefoot.gradients import Query
 from surefoot.maps import Count, Reduction, count, reduce, top
-from surefoot.recipes import Recipe
 
 Kind = Literal["gaussian", "uniform"]
 Correction = Literal["holm", "bonferroni"]
@@ -38,7 +38,7 @@ class Frequencies(Certificate):
             of the smoothed explainer.
     """
 
-    frequency: Tensor
+    frequency: Tensor = field(kw_only=True)
 
     def overlap_at(self, radius: float) -> Tensor:
         """The certified overlap at another radius (L2, input units), (N,); no pass is needed."""
@@ -49,7 +49,7 @@ class Frequencies(Certificate):
 
 
 @dataclass(frozen=True, repr=False)
-class Smoothed(Recipe):
+class Smoothed(Certifier[Frequencies]):
     """The top-k mask of any explainer under noise, certain place by place or abstaining.
 
     Needs: nothing of the model or the explainer but their maps; `samples` maps a sample. Promises,
@@ -80,6 +80,7 @@ class Smoothed(Recipe):
             certifies at least as much with the same promise.
         reduction: of the maps, see `explain.reduce`.
 
+    >>> from torch import nn
     >>> from surefoot.explain import Gradient
     >>> net = nn.Linear(4, 2).eval()
     >>> c = Smoothed(Gradient(), k=2, sigma=0.1)(net, torch.rand(3, 4))  # one map everywhere
@@ -99,27 +100,8 @@ class Smoothed(Recipe):
     correction: Correction = field(default="bonferroni", kw_only=True)
     reduction: Reduction = field(default="sum_abs", kw_only=True)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        target: checks.Target = None,
-        *,
-        extra: Mapping[str, Tensor] | None = None,
-    ) -> Frequencies:
-        """Certify the maps of a batch.
-
-        Args:
-            model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
-            inputs: floating point (N, ...).
-            target: class explained, one or (N,); None takes the prediction for the inputs.
-            extra: further keyword inputs of the model, which stay as they are.
-
-        Raises:
-            SurefootError: a setting out of range, what the explainer raises.
-        """
+    def certify(self, request: Query) -> Frequencies:
         self._check()
-        request = gradients.query(model, inputs, target, extra, create_graph=False)
         noise = self._noise(request.inputs[0].numel())
         k, guessed, counted = self._counted(request, noise)
         radius = noise.radius(self.tau)
@@ -136,6 +118,7 @@ class Smoothed(Recipe):
             overlap=self.overlap_of(frequency, k, radius, request.inputs[0].numel()),
             maps=self.samples,
             frequency=frequency,
+            layout=request.layout,
         )
 
     def overlap_of(self, frequency: Tensor, k: int, radius: float, entries: int) -> Tensor:
@@ -181,10 +164,8 @@ class Smoothed(Recipe):
         def compute(block: Block) -> Tensor:
             points = inputs[block.samples, None] + noise.draw(self.seed, block.variants, inputs)
             asked = request.take(block.samples).expand(points)
-            maps = base(
-                asked.model, asked.inputs, asked.target, extra=asked.extra, create_graph=False
-            )
-            places = reduce(maps, self.reduction)
+            maps = explained(base, asked)
+            places = reduce(maps, self.reduction, asked.layout)
             return places.view(*points.shape[:2], *places.shape[1:])
 
         for block, maps in each_block(
