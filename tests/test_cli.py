@@ -67,6 +67,7 @@ def test_a_wrapped_explainer_shows_its_base(here):
     wide = {}
     for name, text in (("base", recipe), ("none", "Gradient")):
         options = ["--model", "my_nets:small", "--size", "16", "--explainer", text]
+        options += ["--panels", "input,map,overlay"] if name == "none" else []
         assert main(["explain", "photo.png", *options, "-o", f"{name}.png"]) == 0
         with image.open(f"{name}.png") as picture:
             wide[name] = picture.width

@@ -44,6 +44,7 @@ def _parser() -> ArgumentParser:
         description="Saliency maps that can be trusted.",
         exit_on_error=False,
         formatter_class=Help,
+        allow_abbrev=False,
         version=__version__,
     )
     commands = parser.add_subcommands(dest="command")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from surefoot.maps import Reduction
+from surefoot.report import Look, Scale, Size
 from surefoot.train import Loop, Validation
 from surefoot.version import versions
 
@@ -103,6 +104,20 @@ OPTIONS: Mapping[str, Option] = {
     "target": Option(str, "class index or name (default: the predicted)", "CLASS"),
     "percentile": Option(float, "at which the heat maps are capped", "P", 95),
     "out": Option(str, "the picture to write", "OUT.png", short="-o"),
+    "panels": Option(
+        str,
+        "columns of the picture, of input, base, map, signed, overlay, contours, top (default: by "
+        "what the method gives)",
+        "NAME,...",
+    ),
+    "colours": Option(str, "colour map of sizes, one of matplotlib's", "NAME", Look().colours),
+    "opacity": Option(float, "of the overlay, at most 1", "A", Look().opacity),
+    "scale": Option(Scale, "of the maps: each by itself, or all by one", default="each"),
+    "smooth": Option(float, "width in pixels of a Gaussian over the maps", "SIGMA", 0.0),
+    "top": Option(float, "share of the pixels in contours and top", "SHARE", Look().top),
+    "picture": Option(
+        Size, "what it is for: 13 inches wide, 6.75, 3.33, or as its columns need", default="screen"
+    ),
     "save_attributions": Option(
         str, "also write the unscaled attributions to a .npz or .safetensors file", _FILE
     ),
@@ -238,7 +253,9 @@ class Help(DefaultHelpFormatter):
 
 def make_parser(description: str) -> ArgumentParser:
     """A command's parser, without options."""
-    return ArgumentParser(description=description, exit_on_error=False, formatter_class=Help)
+    return ArgumentParser(
+        description=description, exit_on_error=False, formatter_class=Help, allow_abbrev=False
+    )
 
 
 def add(options: Any, names: str, **changed: Mapping[str, Any]) -> None:

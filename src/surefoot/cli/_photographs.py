@@ -81,8 +81,19 @@ def check_files(settings: Any, save: str | None) -> None:
     for path in (settings.out, save):
         if path and not Path(path).parent.is_dir():
             raise SurefootError(f"cannot write {path}: there is no folder {Path(path).parent}")
-    if not 0 < settings.percentile <= 100:
-        raise SurefootError(f"--percentile={settings.percentile}, expected a number in (0, 100]")
+    try:
+        report.Look.of(**look(settings)).check()
+    except SurefootError as error:
+        raise SurefootError(f"--{error}") from None
+
+
+def look(settings: Any) -> dict[str, Any]:
+    """How the picture is drawn, by the names that `surefoot.report` has for it."""
+    names = ("percentile", "colours", "opacity", "scale", "smooth", "top")
+    found = {name: settings[name] for name in names if name in settings}
+    if settings.get("panels") is not None:
+        found["panels"] = tuple(name.strip() for name in settings.panels.split(","))
+    return {**found, "size": settings.picture}
 
 
 def given(settings: Any, command: str) -> list[str]:

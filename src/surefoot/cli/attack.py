@@ -50,7 +50,7 @@ def parser() -> ArgumentParser:
     add_attack_options(options)
     add(
         options,
-        "explainer score_with target percentile out save",
+        "explainer score_with target percentile colours picture out save",
         explainer={
             "default": "Gradient()",
             "help": "what is attacked, such as SmoothGrad(Gradient(), samples=20), written as in "
@@ -144,7 +144,7 @@ def _control(job: Job, case: Case, result: AttackResult) -> dict[str, Tensor]:
 
 def _write(settings: Any, job: Job, case: Case, finished: list[report.Attacked]) -> None:
     whole = replace(report.join(finished), labels=case.card.labels, names=case.names(len(finished)))
-    figure = report.attack_picture(whole, percentile=settings.percentile)
+    figure = report.attack_picture(whole, **photographs.look(settings))
     picture = report.render(figure, Path(settings.out).suffix.lower())
     if settings.save:
         write_tensors(Path(settings.save), _content(whole), _recipes(job, whole.result))

@@ -28,7 +28,8 @@ def parser() -> ArgumentParser:
     )
     add(
         options,
-        "explainer target percentile out save_attributions",
+        "explainer target percentile panels colours opacity scale smooth top picture out "
+        "save_attributions",
         explainer={"default": DEFAULT_EXPLAINER},
         out={"default": "map.png"},
     )
@@ -80,7 +81,7 @@ def _write(settings: Any, case: Case, finished: list[Finished]) -> None:
         base=torch.cat(bases) if bases else None,
         labels=case.card.labels,
         names=case.names(len(finished)),
-        percentile=settings.percentile,
+        **photographs.look(settings),
     )
     photographs.write_picture(
         settings,

@@ -8,7 +8,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, gradients
+from surefoot import checks, gradients, models
 from surefoot.errors import SurefootError
 from surefoot.explain._explanation import Explanation
 from surefoot.gradients import Inputs, Query, Target
@@ -118,6 +118,7 @@ class Explainer(Recipe, ABC):
         with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute_with_details(request, details))
         logits = gradients.predict(request.model, request.inputs, request.extra, self.chunk)
+        card = models.card(model)
         return Explanation(
             self,
             request.returned(request.inputs),
@@ -126,6 +127,8 @@ class Explainer(Recipe, ABC):
             _probabilities(request.model, logits),
             {name: value.detach() for name, value in details.items()},
             layout=request.layout,
+            labels=card.labels,
+            model=card.name or None,
         )
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:  # noqa: ARG002

@@ -31,6 +31,8 @@ class Explanation:
         probabilities: (N, K), softmax of the model's logits; NaN where it gives none of classes.
         details: further tensors by name, such as a decoy map's "low", "high" and "coverage".
         layout: what the axes of the inputs mean; None where three axes were left unsaid.
+        labels: class names in the order of the logits, where the model has them.
+        model: its name, where it was loaded by one.
     """
 
     explainer: "Explainer"
@@ -40,6 +42,8 @@ class Explanation:
     probabilities: Tensor
     details: Mapping[str, Tensor] = field(default_factory=dict)
     layout: AnyLayout | None = field(default=None, kw_only=True)
+    labels: tuple[str, ...] | None = field(default=None, kw_only=True)
+    model: str | None = field(default=None, kw_only=True)
 
     def heatmap(
         self,

@@ -70,6 +70,10 @@ class Query:
             )
         return axes
 
+    def known_layout(self) -> Layout | None:
+        """What the axes of the one input mean; None where that is left unsaid, or of several."""
+        return None if isinstance(self.layout, Parts) else self.layout
+
     def returned(self, values: Tensor) -> Any:
         """Values shaped like the inputs (N, ...), in the form in which the inputs came."""
         return self.layout.split(values) if isinstance(self.layout, Parts) else values

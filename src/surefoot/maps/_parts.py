@@ -58,7 +58,8 @@ class Parts:
 
     def split(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Rows (..., F) as values shaped like the inputs, in their dtypes."""
-        parts = rows.split(self.sizes, -1)
+        ends = torch.tensor(self.sizes).cumsum(0).tolist()
+        parts = [rows[..., end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
         given = zip(parts, self.shapes, self.dtypes, strict=True)
         return tuple(p.reshape(*rows.shape[:-1], *shape).to(dtype) for p, shape, dtype in given)
 

@@ -3,35 +3,40 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from surefoot.attack import AttackResult
 from surefoot.errors import SurefootError, optional
 from surefoot.explain import heatmap
 from surefoot.report._attacked import Attacked
 from surefoot.report._canvas import (
-    SIDE,
-    array,
-    caption,
-    colour_bar,
-    flat,
-    head,
+    LINE,
+    Frame,
+    Sheet,
+    caption_height,
+    caption_lines,
     pixels,
     rgb,
-    say_below,
+    scale_height,
     show,
     tallness,
+    write_caption,
 )
-from surefoot.report._panel import GREY, INK
+from surefoot.report._look import GREY, INK, Look
+from surefoot.report._shades import Array, ends
+from surefoot.report._text import drawable, families, fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_COLUMNS = 5
-_LINE = 0.17  # inches
-_LABELS, _SCORE = 0.2015, 0.115  # shares of a row's width: before its scores, and of each
+    from surefoot.report._figure import Picture
+
+_COLUMNS, _LABELS, _SCORE = 5, 0.2015, 0.115  # shares of a row: before its scores, and of each
+_SCALE = "|attribution|, largest of the channels, each map by itself"
 
 
-def attack_picture(attacked: Attacked, *, percentile: float = 95) -> "Figure":
-    """An attack's result as a matplotlib figure, one row a sample.
+def attack_picture(attacked: Attacked | AttackResult, **choices: Any) -> "Picture":
+    """An attack's result as a matplotlib figure, one row a sample; shows itself in a notebook.
 
     A row shows the input, the perturbed input, their difference around grey, magnified by a power
     of two that the title states, and the maps before and after, as `surefoot.explain.heatmap`
@@ -39,60 +44,65 @@ def attack_picture(attacked: Attacked, *, percentile: float = 95) -> "Figure":
     the same size under them. Of volumes the middle slice is shown.
 
     Args:
-        attacked: the result and what it must be read beside.
-        percentile: at which heat maps are capped.
+        attacked: the result, or with it what it must be read beside.
+        choices: `percentile`, `colours` and `size` of `surefoot.report.picture`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        SurefootError: inputs that are neither images nor volumes.
+        SurefootError: inputs that are neither images nor volumes, an unknown choice.
     """
-    figures = optional("matplotlib.figure", "cli")
+    optional("matplotlib", "cli")
+    attacked, look = Attacked.of(attacked), Look.of(**choices)
+    look.check()
     shape = tuple(attacked.result.originals.shape)
     if len(shape) not in (4, 5):
         raise SurefootError(
             f"cannot draw an attack on inputs of shape {shape}; expected images (N, C, H, W) or "
             "volumes (N, C, D, H, W)"
         )
-    below = _LINE * (3.6 if attacked.control else 2.6)
-    side = SIDE * tallness(*shape[-2:])
-    figure: Figure = figures.Figure(
-        figsize=(_COLUMNS * SIDE + 0.7, shape[0] * (side + below + 0.15) + 0.75),
-        layout="constrained",
-    )
-    grid = figure.add_gridspec(2 * shape[0], _COLUMNS, height_ratios=[side, below] * shape[0])
-    axes = [
-        [figure.add_subplot(grid[2 * row, column]) for column in range(_COLUMNS)]
-        for row in range(shape[0])
-    ]
-    bands = [figure.add_subplot(grid[2 * row + 1, :]) for row in range(shape[0])]
-    _draw(axes, attacked, percentile)
-    for row, band in enumerate(bands):
-        _scores(band, attacked, row)
-    colour_bar(figure, [axis for row in axes for axis in row] + bands, shape[0])
-    caption(figure, _recipes(attacked))
-    return figure
+    frame = Frame(look, _COLUMNS)
+    lines = caption_lines(look, frame.wide, recipes(attacked), _told(attacked, look))
+    foot = scale_height(look, frame.left(1) * 2, [_SCALE]) + caption_height(lines)
+    table = 3 if attacked.control else 2
+    tall = tallness(*shape[-2:])
+    heads = max(len(frame.lines(text)) for text in _titles(attacked))
+    sheet = Sheet(frame, shape[0], tall, heads=heads, below=2 + table, foot=foot)
+    _draw(sheet, attacked, look)
+    for row in range(shape[0]):
+        _scores(sheet, attacked, row)
+    sheet.scale(3, 4, ends(0, 1), look.colours, _SCALE)
+    write_caption(sheet.figure, lines)
+    sheet.figure.alt = alt(attacked)
+    sheet.figure.about = {"attack": recipes(attacked)}
+    return sheet.figure
 
 
-def _draw(axes: Any, attacked: Attacked, percentile: float) -> None:
+def _draw(sheet: Sheet, attacked: Attacked, look: Look) -> None:
     result = attacked.result
-    images = result.originals.ndim == 4
-    before, after = (array(flat(each, images)) for each in (result.originals, result.inputs))
-    maps = [
-        array(flat(heatmap(each, percentile), images)) for each in (result.before, result.after)
+    before, after = (_flat(each, result) for each in (result.originals, result.inputs))
+    heats = [
+        _flat(heatmap(each, look.percentile, layout=result.layout), result)
+        for each in (result.before, result.after)
     ]
-    change = array(flat(result.inputs.double() - result.originals.double(), images))
-    most = float((result.inputs.double() - result.originals.double()).abs().max())
-    factor = magnification(most)
-    for row, five in enumerate(axes):
+    difference = result.inputs.double() - result.originals.double()
+    change, factor = _flat(difference, result), magnification(float(difference.abs().max()))
+    for row, five in enumerate(sheet.axes):
         grey = (0.5 + factor * rgb(change[row])).clip(0, 1)
-        shown = [pixels(before[row]), pixels(after[row]), grey, maps[0][row], maps[1][row]]
-        for axis, each in zip(five, shown, strict=True):
+        for axis, each in zip(five, (pixels(before[row]), pixels(after[row]), grey), strict=False):
             show(axis, each)
-        _say(five, attacked, row)
-    name = attacked.maps().replace("(", "\n(")
-    titles = ["original", "perturbed", _title(most, factor), f"{name}, before", f"{name}, after"]
-    for axis, text in zip(axes[0], titles, strict=True):
-        head(axis, text)
+        for axis, heat in zip(five[3:], heats, strict=True):
+            show(axis, heat[row], ends(0, 1), look.colours)
+        _say(sheet, five, attacked, row)
+    for axis, text in zip(sheet.axes[0], _titles(attacked), strict=True):
+        sheet.head(axis, text)
+
+
+def _flat(values: Tensor, result: AttackResult) -> Array:
+    """Images as they are; the middle slice of volumes, which end in (D, H, W)."""
+    if result.originals.ndim == 5:
+        values = values[..., values.shape[-3] // 2, :, :]
+    array: Array = values.detach().float().cpu().numpy()
+    return array
 
 
 def magnification(most: float) -> int:
@@ -113,44 +123,73 @@ def pixel_steps(amount: float) -> str:
     return f"{255 * amount:.3g}/255"
 
 
-def _title(most: float, factor: int) -> str:
-    if not most:
-        return "difference: none"
-    return f"difference ×{factor}, at most {pixel_steps(most)}"  # noqa: RUF001 (the sign)
+def _titles(attacked: Attacked) -> list[str]:
+    """What stands above the columns."""
+    result, name = attacked.result, attacked.maps()
+    most = float((result.inputs.double() - result.originals.double()).abs().max())
+    said = f"difference ×{magnification(most)}, at most {pixel_steps(most)}"  # noqa: RUF001 (sign)
+    shown = said if most else "difference: none"
+    return ["original", "perturbed", shown, f"{name}, before", f"{name}, after"]
 
 
-def _say(axes: Any, attacked: Attacked, row: int) -> None:
+def _say(sheet: Sheet, axes: Any, attacked: Attacked, row: int) -> None:
     before, after = attacked.predictions(row)
-    say_below(axes[0], before, bold=True)
-    kept = f"{after}, kept" if attacked.kept(row) else "none kept the prediction"
-    say_below(axes[1], kept, bold=True)
-    say_below(axes[3], f"for {attacked.explained(row)}")
+    sheet.say(axes[0], before, bold=True)
+    kept = f"{after}, kept".lstrip(" ,") if attacked.kept(row) else "none kept the prediction"
+    sheet.say(axes[1], kept, bold=True)
+    sheet.say(axes[3], f"for {attacked.explained(row)}")
 
 
-def _scores(band: "Axes", attacked: Attacked, row: int) -> None:
-    """The sample's name and scores as a small table."""
-    band.set_axis_off()
+def _scores(sheet: Sheet, attacked: Attacked, row: int) -> None:
+    """The sample's name and scores as a small table, below the images."""
+    size, frame = sheet.type.text, sheet.frame
+    line = size * LINE
     lines = [(attacked.name(row), attacked.heads()), *attacked.scores(row)]
+    across = frame.wide - 2 * frame.left(0)
+    top = sheet.bottom(row) - 1.6 * line
+    wide, high = sheet.figure.get_size_inches()
+    place = (frame.left(0) / wide, (top - len(lines) * line) / high)
+    band = sheet.figure.add_axes((*place, across / wide, len(lines) * line / high))
+    band.set_axis_off()
     for number, (who, cells) in enumerate(lines):
-        style: dict[str, Any] = {"color": GREY, "fontsize": 8 if number else 7}
-        if number == 1:
-            style |= {"color": INK, "fontweight": "bold"}
-        for place, cell in enumerate([who, *cells]):
-            band.annotate(
-                cell,
-                (_LABELS + _SCORE * (place - 1) if place else 0, 1),
-                (0, -72 * _LINE * (number + 0.4)),
-                xycoords="axes fraction",
-                textcoords="offset points",
-                va="top",
-                **style,
-            ).set_in_layout(False)
+        bold = number == 1
+        style = {"color": INK, "fontweight": "bold"} if bold else {"color": GREY}
+        for column, cell in enumerate([who, *cells]):
+            at = _LABELS + _SCORE * (column - 1) if column else 0
+            room = across * ((_SCORE if column else _LABELS) - 0.005)
+            text = fitted(drawable(cell), room, size, bold=bold)
+            place = (at, 1 - number / len(lines))
+            _cell(band, text, place, fontsize=size, **style)
 
 
-def _recipes(attacked: Attacked) -> str:
+def _cell(band: "Axes", text: str, place: tuple[float, float], **style: Any) -> None:
+    style |= {"xycoords": "axes fraction", "va": "top", "parse_math": False}
+    band.annotate(text, place, family=families([text]), **style)
+
+
+def recipes(attacked: Attacked) -> str:
+    """The attack and what it attacked, with the budget in steps of pixels."""
     result = attacked.result
     text = f"{result.attack!r} on {result.explainer!r}"
     radius = getattr(result.attack.budget, "epsilon", None)
     if isinstance(radius, float) and float(f"{255 * radius:.3g}") / 255 == radius:
         text = text.replace(f"({radius!r}", f"({pixel_steps(radius)}", 1)
-    return text if len(text) < 400 else f"{type(result.attack).__name__} on {attacked.maps()}"
+    return text if len(text) < 600 else f"{type(result.attack).__name__} on {attacked.maps()}"
+
+
+def _told(attacked: Attacked, look: Look) -> str:
+    said = [f"Maps capped at percentile {look.percentile:g}, each scaled by itself"]
+    if attacked.control:
+        said.append("the scores of random signs of the same size are the floor to read beside")
+    return "; ".join(said) + "."
+
+
+def alt(attacked: Attacked) -> str:
+    """The picture in words."""
+    rows = []
+    for row in range(min(len(attacked.result), 8)):
+        before, _ = attacked.predictions(row)
+        who, cells = attacked.scores(row)[0]
+        scores = ", ".join(f"{n} {c}" for n, c in zip(attacked.heads(), cells, strict=True))
+        rows.append(f"{attacked.name(row) or f'sample {row + 1}'} ({before}): {who}, {scores}.")
+    return f"An attack on {attacked.maps()}. {' '.join(rows)}"

@@ -28,7 +28,7 @@ class Attacked:
 
     Attributes:
         result: of the attack, N samples.
-        clean: (N, K), the model's probabilities for the clean inputs.
+        clean: (N, K), the model's probabilities for the clean inputs; None if they are not known.
         moved: (N, K), the same for the perturbed inputs.
         control: the scores of random signs of the same size, by name, each (N,): the floor. Empty
             if the attack is itself the control.
@@ -38,8 +38,8 @@ class Attacked:
     """
 
     result: AttackResult
-    clean: Tensor
-    moved: Tensor
+    clean: Tensor | None = None
+    moved: Tensor | None = None
     control: Mapping[str, Tensor] = field(default_factory=dict)
     draws: int = 1
     labels: Sequence[str] | None = None
@@ -51,10 +51,17 @@ class Attacked:
 
     def predictions(self, row: int) -> tuple[str, str]:
         """The predicted class and its probability, before and after."""
+        if self.clean is None or self.moved is None:
+            return "", "prediction"
         label = int(self.clean[row].argmax())
         before, after = (percent(float(each[row, label])) for each in (self.clean, self.moved))
         name = class_name(label, self.labels, _WIDTH)
         return f"{name}, {before}", f"{name}, {after}"
+
+    @classmethod
+    def of(cls, result: "AttackResult | Attacked") -> "Attacked":
+        """A result alone, or with what it is read beside."""
+        return result if isinstance(result, Attacked) else cls(result)
 
     def kept(self, row: int) -> bool:
         """Whether some iterate kept the prediction."""
@@ -96,11 +103,16 @@ def join(parts: Sequence[Attacked]) -> Attacked:
     shared = [name for name in parts[0].control if all(name in each.control for each in parts)]
     return Attacked(
         join_results([each.result for each in parts]),
-        torch.cat([each.clean for each in parts]),
-        torch.cat([each.moved for each in parts]),
+        _joined([each.clean for each in parts]),
+        _joined([each.moved for each in parts]),
         {name: torch.cat([each.control[name] for each in parts]) for name in shared},
         parts[0].draws,
     )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [each for each in parts if each is not None]
+    return torch.cat(known) if len(known) == len(parts) else None
 
 
 def attack_table(attacked: Attacked) -> list[str]:

@@ -1,16 +1,17 @@
-"""What a figure is drawn from."""
+"""What a picture is drawn from, and what its words are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import shorten
 
 from torch import Tensor
 
-from surefoot.explain import Explainer, Explanation
+from surefoot import maps
+from surefoot.errors import SurefootError
+from surefoot.explain import Captum, Explainer, Explanation
+from surefoot.report._look import Look
+from surefoot.report._text import drawable, middle
 
-# The inks of all figures; the two signs are told apart by the colour-blind too.
-INK, GREY = "#1a1a1a", "#666666"
-POSITIVE, NEGATIVE = "#c44536", "#2a6f97"
+Names = Sequence[str] | Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -21,44 +22,86 @@ class Panel:
     base: Tensor | None
     labels: Sequence[str] | None
     names: Sequence[str] | None
-    features: Sequence[str] | None
-    percentile: float
+    features: Names | None
+    look: Look
 
     @property
     def rows(self) -> int:
         """Number of samples."""
         return len(self.explanation.target)
 
+    @property
+    def layout(self) -> maps.Layout:
+        """What the axes of the inputs mean."""
+        said = self.explanation.layout
+        if isinstance(said, maps.Parts):
+            raise SurefootError(
+                "pictures are of one input, not of several; explain one of them and pass the "
+                "others as extra={name: tensor}"
+            )
+        return maps.layout_of(self.explanation.inputs, layout=said)
+
+    def share(self, row: int) -> str:
+        """The probability of the class explained."""
+        return percent(float(self.explanation.confidence()[row]))
+
+    def label(self, row: int) -> str:
+        """The class explained."""
+        return class_name(int(self.explanation.target[row]), self.labels, 10**6)
+
     def title(self, row: int) -> str:
         """Class name and confidence, such as `bald eagle, 62 %`."""
-        target = int(self.explanation.target[row])
-        share = float(self.explanation.confidence()[row])
-        return f"{class_name(target, self.labels)}, {percent(share)}"
+        return f"{self.label(row)}, {self.share(row)}"
 
     def name(self, row: int) -> str:
         """The sample's own name, if it has one."""
-        return sample_name(self.names, row)
+        return drawable(self.names[row]) if self.names else ""
+
+    def predicted(self, row: int) -> str:
+        """What the model says instead, where another class than the predicted is explained."""
+        shares = self.explanation.probabilities[row]
+        best = int(shares.argmax())
+        if shares[best] <= shares[self.explanation.target[row]]:
+            return ""
+        name = class_name(best, self.labels, 40)
+        return f"predicted: {name}, {percent(float(shares[best]))}"
+
+    def below(self, row: int) -> str:
+        """The sample's name, and what the model says where something else is explained."""
+        return " · ".join(filter(None, [self.name(row), self.predicted(row)]))
 
     def heading(self) -> tuple[str, str]:
         """Short names of the base explainer and of the explainer."""
         explainer = self.explanation.explainer
-        return short_name(getattr(explainer, "base", None)), short_name(explainer)
+        base = getattr(explainer, "base", None)
+        return "base" if base is None else short_name(base), short_name(explainer)
+
+    def places(self, row: int) -> list[str] | None:
+        """The names of one sample's tokens, features or channels."""
+        if self.features is None or not len(self.features):
+            return None
+        given = self.features[row]
+        return list(self.features if isinstance(given, str) else given)  # type: ignore[arg-type]
 
 
 def class_name(target: int, labels: Sequence[str] | None, width: int = 30) -> str:
-    """A class as it is shown, cut to some number of characters.
+    """A class as it is shown, shortened in its middle to some number of characters.
 
     >>> class_name(1, ["cat", "dog"]), class_name(1, None)
     ('dog', 'class 1')
     """
     named = labels is not None and target < len(labels)
     label = labels[target] if named and labels is not None else f"class {target}"
-    return shorten(label, width, placeholder=" …")
+    return middle(drawable(label), width)
 
 
-def sample_name(names: Sequence[str] | None, row: int) -> str:
-    """A sample's own name, if it has one."""
-    return shorten(names[row], 34, placeholder="…") if names else ""
+def sample_name(names: Sequence[str] | None, row: int, width: int = 34) -> str:
+    """A sample's own name, if it has one, shortened in its middle.
+
+    >>> sample_name(["a_name_without_any_spaces_of_fifty_letters.jpeg"], 0)
+    'a_name_without_an…fty_letters.jpeg'
+    """
+    return middle(drawable(names[row]), width) if names else ""
 
 
 def percent(share: float) -> str:
@@ -73,14 +116,26 @@ def percent(share: float) -> str:
 
 
 def short_name(explainer: object) -> str:
-    """The explainers' names without their settings.
+    """The explainers' names without their settings; a method of another library by its own name.
 
-    >>> from surefoot.explain import Gradient, SmoothGrad
-    >>> short_name(SmoothGrad(Gradient(), samples=5))
-    'SmoothGrad(Gradient)'
+    >>> from surefoot.explain import Captum, Gradient, SmoothGrad
+    >>> short_name(SmoothGrad(Gradient(), samples=5)), short_name(Captum("DeepLift"))
+    ('SmoothGrad(Gradient)', 'DeepLift')
     """
-    if not isinstance(explainer, Explainer):
-        return getattr(explainer, "__name__", type(explainer).__name__)
+    if isinstance(explainer, Captum):
+        names = [explainer.algorithm, *map(explainer.options.get, ("attribution_method",))]
+        outer, *inner = [_own_name(each) for each in names if each is not None]
+        return f"{outer}({inner[0]})" if inner else outer
+    function = getattr(explainer, "function", None)
+    if not isinstance(explainer, Explainer) or callable(function):
+        return _own_name(function or explainer)
     name = type(explainer).__name__
     base = getattr(explainer, "base", None)
     return f"{name}({short_name(base)})" if base is not None else name
+
+
+def _own_name(thing: object) -> str:
+    if isinstance(thing, str):
+        return thing
+    name = getattr(thing, "__name__", type(thing).__name__)
+    return "function" if name == "<lambda>" else str(name)

@@ -1,25 +1,25 @@
 """An explanation as a figure, one row a sample."""
 
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from surefoot.errors import SurefootError, optional
+from surefoot.errors import optional
 from surefoot.explain import Explanation
-from surefoot.report._bars import draw_bars
-from surefoot.report._canvas import caption
+from surefoot.report import _words
 from surefoot.report._images import draw_images
-from surefoot.report._panel import Panel, short_name
+from surefoot.report._look import Look
+from surefoot.report._panel import Names, Panel
+from surefoot.report._records import draw_records
+from surefoot.report._sentences import draw_sentences
+from surefoot.report._signals import draw_signals
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from surefoot.report._figure import Picture
 
-SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
-_NOTEBOOK_ROWS = 8
+NOTEBOOK_ROWS = 8
 
 
 def picture(
@@ -28,88 +28,93 @@ def picture(
     base: Tensor | None = None,
     labels: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
-    features: Sequence[str] | None = None,
+    features: Names | None = None,
     percentile: float = 95,
-) -> "Figure":
-    """The explanation as a matplotlib figure, one row a sample.
+    **choices: Any,
+) -> "Picture":
+    """The explanation as a matplotlib figure, one row a sample; shows itself in a notebook.
 
-    Images show the photograph with class and confidence, the base explainer's own map if it is
-    given, the map, and the map laid over the photograph; maps are heat maps as
-    `surefoot.explain.heatmap` makes them, each scaled by itself. Volumes show their middle slice.
-    Tokens and records show one signed bar a place, unscaled, tokens summed over the embedding.
+    Images and volumes show the input with class and probability, the base explainer's own map if
+    it is given, the map, what speaks for and against where the method tells, and the map laid
+    over the input. Signals are a line over the colours of their map, channel by channel;
+    sentences are coloured words, if `features` has them; records are bars, the largest first.
 
     Args:
         explanation: from `explainer.explain(...)`.
         base: attributions of the explainer that is wrapped, shaped like the inputs.
-        labels: class names, in the order of the logits.
+        labels: class names, in the order of the logits; None takes the explanation's own.
         names: of the samples, such as file names.
-        features: of the places of tokens and records.
-        percentile: at which heat maps are capped.
+        features: names of tokens, fields or channels: one list, or one a sample.
+        percentile: at which maps are capped, in (0, 100].
+        choices: further ones, each said in the caption:
+            panels: the columns of images, of "input", "base", "map", "signed", "overlay",
+                "contours" and "top"; None chooses by what the method gives.
+            colours: matplotlib's name of a colour map for sizes (default "inferno").
+            signed_colours: the same for two signs, zero in its middle (default "RdBu_r").
+            opacity: of the overlay, in (0, 1].
+            scale: "each" map by itself, or "shared": all by one, in attributions.
+            smooth: standard deviation in places of a Gaussian over the maps, 0 for none.
+            top: share of places in "contours" and "top", in (0, 1].
+            size: "screen", "slide" (13 inches wide), "paper" (6.75) or "column" (3.33).
+            slices: of volumes: how many, a list of them, or "projection".
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        SurefootError: inputs that are neither images, volumes, tokens nor records; a base or
-            names that do not fit.
+        SurefootError: inputs that have no layout; a base, names or a choice that does not fit.
     """
-    optional("matplotlib", "cli")
-    _check(explanation, base, names)
-    panel = Panel(explanation, base, labels, names, features, percentile)
-    draw = draw_images if explanation.inputs.ndim in (4, 5) else draw_bars
-    figure: Figure = draw(panel)
-    caption(figure, _caption(explanation))
+    panel = make_panel(explanation, base, labels, names, features, percentile, **choices)
+    figure = _drawer(panel)(panel)
+    figure.alt, figure.about = _words.alt(panel), _words.about(panel)
     return figure
 
 
-def render(figure: "Figure", suffix: str = ".png", dpi: int = 150) -> bytes:
-    """The figure as the bytes of a file of that kind, see `SUFFIXES`."""
-    buffer = io.BytesIO()
-    # Without it, a vector graphic would hold the time it was made.
-    undated: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    kind = suffix.removeprefix(".")
-    figure.savefig(buffer, format=kind, dpi=dpi, metadata=undated.get(suffix))
-    return buffer.getvalue()
+def make_panel(
+    explanation: Explanation,
+    base: Tensor | None = None,
+    labels: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    features: Names | None = None,
+    percentile: float = 95,
+    **choices: Any,
+) -> Panel:
+    """The arguments of `picture`, checked."""
+    optional("matplotlib", "cli")
+    if isinstance(choices.get("panels"), list):
+        choices["panels"] = tuple(choices["panels"])
+    look = Look.of(percentile=percentile, **choices)
+    labels = explanation.labels if labels is None else labels
+    panel = Panel(explanation, base, labels, names, features, look)
+    _words.check(panel)
+    return panel
 
 
 def png(explanation: Explanation) -> bytes:
     """What a notebook shows: the first rows of the explanation."""
-    return render(picture(_first(explanation, _NOTEBOOK_ROWS)), dpi=110)
+    return picture(first(explanation, NOTEBOOK_ROWS))._repr_png_()
 
 
-def check_suffix(path: Path) -> None:
-    """Raise unless a picture can be written under that name."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise SurefootError(
-            f"cannot draw to {path}; its name must end in one of {', '.join(SUFFIXES)}"
-        )
-
-
-def _first(explanation: Explanation, rows: int) -> Explanation:
+def first(explanation: Explanation, rows: int) -> Explanation:
+    """The first samples of an explanation."""
+    count = len(explanation.target)
+    details = {
+        name: value[:rows] if value.ndim and len(value) == count else value
+        for name, value in explanation.details.items()
+    }
     return replace(
         explanation,
         inputs=explanation.inputs[:rows],
         attributions=explanation.attributions[:rows],
         target=explanation.target[:rows],
         probabilities=explanation.probabilities[:rows],
-        details={},
+        details=details,
     )
 
 
-def _check(explanation: Explanation, base: Tensor | None, names: Sequence[str] | None) -> None:
-    shape = tuple(explanation.inputs.shape)
-    if not 2 <= len(shape) <= 5:
-        raise SurefootError(
-            f"cannot draw inputs of shape {shape}; expected images (N, C, H, W), volumes "
-            "(N, C, D, H, W), tokens (N, T, D) or records (N, F)"
-        )
-    if base is not None and tuple(base.shape) != shape:
-        raise SurefootError(f"base has shape {tuple(base.shape)}, expected {shape}")
-    if names is not None and len(names) != shape[0]:
-        raise SurefootError(f"there are {len(names)} names for {shape[0]} samples")
-
-
-def _caption(explanation: Explanation) -> str:
-    text = repr(explanation.explainer)
-    coverage = explanation.details.get("coverage")
-    if coverage is not None and coverage.ndim == 0:
-        text += f"   covers {float(coverage):.0%} of the places"
-    return text if len(text) < 400 else short_name(explanation.explainer)
+def _drawer(panel: Panel) -> Callable[[Panel], "Picture"]:
+    """What draws inputs of that layout."""
+    if panel.layout in ("image", "volume"):
+        return draw_images
+    if panel.layout == "signal":
+        return draw_signals
+    spoken = panel.layout == "tokens" and panel.features is not None
+    return draw_sentences if spoken else draw_records
