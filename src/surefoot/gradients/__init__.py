@@ -29,6 +29,7 @@ from surefoot.gradients._query import (
     Query as Query,
     Target as Target,
     companions as companions,
+    numbered as numbered,
     ordinary as ordinary,
     query as query,
 )
