@@ -124,8 +124,9 @@ def test_targets_in_many_forms(target):
     ("extra", "says"),
     [
         ({"mask": torch.ones(3)}, r"extra\['mask'\] is \(3,\).*leading dimension 2"),
-        ({"mask": torch.tensor(1.0)}, r"is \(\)"),
-        ({"mask": [1, 2]}, "is list, expected a tensor"),
+        ({"mask": torch.tensor(1.0)}, r"'mask', which Linear.forward does not take.*input"),
+        ({"mask": [1, 2]}, r"'mask', which Linear.forward does not take.*input"),
+        ({"input": X}, r"1 inputs came beside extra=\['input'\], but Linear.forward takes"),
         ([torch.ones(2)], "extra is a list, expected a dict"),
     ],
 )

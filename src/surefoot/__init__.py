@@ -1,6 +1,6 @@
 """Saliency maps that can be trusted: decoy-enhanced explanations for PyTorch."""
 
-from surefoot import attack, data, decoy, explain, metric, models, report, train
+from surefoot import attack, certify, data, decoy, explain, metric, models, report, train
 from surefoot.auditing import AuditResult, audit
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
 from surefoot.version import __version__ as __version__
@@ -12,6 +12,7 @@ __all__ = [
     "SurefootWarning",
     "attack",
     "audit",
+    "certify",
     "data",
     "decoy",
     "explain",

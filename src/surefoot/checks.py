@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,11 +62,16 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> None:
         raise SurefootError(f"{name} has {bad} NaN or infinite values, expected finite numbers")
 
 
-def check_bounds(inputs: Tensor, bounds: Bounds, name: str = "inputs") -> tuple[Tensor, Tensor]:
-    """The box as two tensors shaped like one input; raises where `inputs` leave it."""
+def check_bounds(
+    inputs: Tensor, bounds: Bounds, name: str = "inputs", *, rows: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The box as two tensors shaped like one input; raises where `inputs` leave it.
+
+    With `rows` a bound may also have one row a sample, and is shaped like the inputs then.
+    """
     if not isinstance(bounds, Sequence) or len(bounds) != 2:
         raise SurefootError(f"bounds={bounds!r}, expected a pair (low, high) such as (0, 1)")
-    low, high = (_broadcast_bound(bound, inputs) for bound in bounds)
+    low, high = (broadcast_bound(bound, inputs, rows=rows) for bound in bounds)
     if not (low <= high).all():
         raise SurefootError(f"bounds={bounds} are not ordered: expected (low, high), low <= high")
     if (inputs < low).any() or (inputs > high).any():
@@ -77,9 +83,12 @@ def check_bounds(inputs: Tensor, bounds: Bounds, name: str = "inputs") -> tuple[
     return low, high
 
 
-def _broadcast_bound(bound: float | Tensor, inputs: Tensor) -> Tensor:
+def broadcast_bound(bound: float | Tensor, inputs: Tensor, *, rows: bool = False) -> Tensor:
+    """A bound as a tensor shaped like one input, or like all where it has `rows`."""
     value = torch.as_tensor(bound, dtype=inputs.dtype, device=inputs.device)
     try:
+        if rows and value.ndim == inputs.ndim:
+            return value.expand(inputs.shape)
         return value.expand(inputs.shape[1:])
     except RuntimeError:
         raise SurefootError(
@@ -88,35 +97,40 @@ def _broadcast_bound(bound: float | Tensor, inputs: Tensor) -> Tensor:
         ) from None
 
 
-def check_extra(extra: Mapping[str, Tensor] | None, samples: int) -> dict[str, Tensor]:
-    """`extra` as a dict, after checking that each entry is a tensor with leading dimension N."""
+def check_names(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`extra` as a dict, after checking that it is one."""
     if extra is not None and not isinstance(extra, Mapping):
         raise SurefootError(
             f"extra is a {type(extra).__name__}, expected a dict from the names of the model's "
             "further arguments to tensors"
         )
-    for name, value in (extra or {}).items():
+    return dict(extra or {})
+
+
+def check_extra(extra: Mapping[str, Tensor] | None, samples: int) -> dict[str, Tensor]:
+    """`extra` as a dict, after checking that each entry is a tensor with leading dimension N."""
+    named = check_names(extra)
+    for name, value in named.items():
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != samples:
             came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise SurefootError(
                 f"extra[{name!r}] is {came}, expected a tensor with leading dimension {samples}, "
                 "one row a sample"
             )
-    return dict(extra or {})
+    return named
 
 
-def check_logits(logits: object, samples: int) -> Tensor:
-    """`logits` itself, if it is a floating-point `(N, K)` tensor with K >= 2."""
+def check_logits(logits: object, samples: int, one_output: bool = False) -> Tensor:
+    """`logits` itself, if it is a floating-point `(N, K)` tensor, K >= 2 or `one_output`."""
     if not isinstance(logits, Tensor):
         raise SurefootError(
             f"the model returned a {type(logits).__name__}, expected logits (N, K); pick them out "
             'with surefoot.models.Classifier(model, output="logits") or output=0'
         )
-    if logits.ndim != 2 or len(logits) != samples or logits.shape[1] < 2:
+    if logits.ndim != 2 or len(logits) != samples or logits.shape[1] < (1 if one_output else 2):
         raise SurefootError(
             f"the model returned shape {tuple(logits.shape)} for {samples} inputs, expected logits "
-            "(N, K) with K >= 2; it does not look like a classifier. "
-            "surefoot.models.Classifier can pick one output of several"
+            f"(N, K) with K >= 2; it does not look like a classifier. {_remedy(logits, samples)}"
         )
     if not logits.is_floating_point():
         raise SurefootError(
@@ -125,7 +139,40 @@ def check_logits(logits: object, samples: int) -> Tensor:
     return logits
 
 
-def check_target(target: int | Tensor, inputs: Tensor, name: str = "target") -> Tensor:
+def _remedy(logits: Tensor, samples: int) -> str:
+    """The line to write for outputs that are not (N, K)."""
+    wrap = "write surefoot.models.Classifier(model, output="
+    if len(logits) == samples and logits.numel() == samples:
+        return (
+            f'For a single number, {wrap}"regression"), or "binary" if it is one logit of two '
+            "classes"
+        )
+    if logits.ndim == 4:
+        return (
+            f'For a segmentation (N, K, H, W), {wrap}"segmentation"), the mean over the places, or '
+            "give an explainer target=(class, row, column)"
+        )
+    if logits.ndim == 3:
+        return (
+            f'For one output a step (N, T, K), {wrap}"last"), or "detection" for the largest over '
+            "the T, or give an explainer target=(step, class)"
+        )
+    return f"{wrap}lambda found: ...) with what makes scores (N, K) of it"
+
+
+def check_known(logits: Tensor) -> Tensor:
+    """`logits` itself, if none of it is NaN, which would count as class 0."""
+    if torch.isnan(logits).any():
+        bad = int(torch.isnan(logits).flatten(1).any(1).sum())
+        raise SurefootError(
+            f"the model's outputs are NaN for {bad} of {len(logits)} inputs; look for a division "
+            "by zero, sqrt(0) or log(0) in it, for weights that are not finite, or for numbers "
+            "too large for half precision"
+        )
+    return logits
+
+
+def check_target(target: object, inputs: Tensor, name: str = "target") -> Tensor:
     """`target` as a long tensor (N,), given as one class for all or one for each sample."""
     try:
         labels = torch.as_tensor(target, device=inputs.device)

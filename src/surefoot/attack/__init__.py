@@ -6,6 +6,7 @@ from surefoot.attack._agreement import (
 )
 from surefoot.attack._autoattack import AutoAttack as AutoAttack
 from surefoot.attack._base import AttributionAttack as AttributionAttack
+from surefoot.attack._case import explained as explained
 from surefoot.attack._dissimilarity import Dissimilarity as Dissimilarity
 from surefoot.attack._manipulation import Manipulation as Manipulation
 from surefoot.attack._mass_center import MassCenter as MassCenter

@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from surefoot import checks, gradients
 from surefoot.attack import _beta
 from surefoot.attack._beta import Beta
-from surefoot.attack._case import Case, SecondOrder, check_decoys, view_of
+from surefoot.attack._case import Case, SecondOrder, check_classes, check_decoys, view_of
 from surefoot.attack._result import AttackResult
+from surefoot.attack._room import box_of
 from surefoot.attack._scores import default_k, similarities
 from surefoot.attack._search import Best, Goal, Search
 from surefoot.budget import Box, Budget
 from surefoot.errors import SurefootError
 from surefoot.explain import Decoy, Explainer, as_explainer, reduce
-from surefoot.maps import Count, Layout, Reduction, count
+from surefoot.gradients import Inputs
+from surefoot.maps import AnyLayout, Count, Reduction, count
 from surefoot.progress import Progress, reporter
 from surefoot.recipes import Recipe
 
@@ -93,24 +95,27 @@ class AttributionAttack(Recipe, ABC):
     def __call__(
         self,
         model: nn.Module,
-        inputs: Tensor,
+        inputs: Inputs,
         target: checks.Target,
         explainer: Explainer,
         *,
-        extra: Mapping[str, Tensor] | None = None,
+        extra: Mapping[str, Any] | None = None,
         score_with: Explainer | None = None,
         score_model: nn.Module | None = None,
-        layout: Layout | None = None,
+        layout: Any = None,
     ) -> Any:
         """Attack the explanations of a batch.
 
         Args:
             model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
-            inputs: floating point (N, ...), inside the budget's bounds.
+            inputs: floating point (N, ...), inside the budget's bounds; or a tuple of several
+                inputs, which are moved together: a ball is over all their entries, and each end
+                of the bounds is a number or one for each input.
             target: class explained, one or (N,); None takes the prediction for the clean inputs.
                 It is held throughout.
             explainer: what is attacked: any differentiable explainer.
-            extra: further keyword inputs of the model, leading dimension N.
+            extra: further arguments of the model by name: tensors with leading dimension N, and
+                anything that is no tensor.
             score_with: the explainer whose maps are compared, if another one (transfer); None
                 takes the attacked one, a decoy map with the next seed.
             score_model: the model whose maps and predictions are compared, if another one.
@@ -125,14 +130,14 @@ class AttributionAttack(Recipe, ABC):
                 shape, an explainer that cannot be differentiated, decoys with other bounds.
         """
         with torch.inference_mode(False), torch.no_grad():
-            request = gradients.query(model, inputs, target, extra, False, layout)
-            layout = request.needed_layout()
-            request = replace(request, layout=layout)
+            request = gradients.query(model, inputs, target, extra, False, layout, several=True)
+            request = replace(request, layout=request.axes())
+            check_classes(request, explainer, score_with)
             explainer = as_explainer(explainer)
             budgets = self._budgets()
             for budget in budgets:
                 budget.check()
-                checks.check_bounds(request.inputs, budget.bounds)
+                box_of(request, budget)
                 check_decoys(explainer, budget.bounds)
                 check_decoys(score_with, budget.bounds)
             case = Case.of(request, explainer, score_with, score_model)
@@ -179,8 +184,7 @@ class AttributionAttack(Recipe, ABC):
         return each
 
     def _run(self, case: Case, budget: Budget) -> AttackResult:
-        low, high = checks.check_bounds(case.request.inputs, budget.bounds)
-        box = Box(case.request.inputs, low, high)
+        box = box_of(case.request, budget)
         clean = self.reduced(case.maps, case.request.layout)
         self.entries(clean)
         best = self.explore(case, budget, box, self.hold(clean))
@@ -246,12 +250,12 @@ class AttributionAttack(Recipe, ABC):
     def _sign(self) -> int:
         return -1 if self.lower_is_damage else 1
 
-    def reduced(self, maps: Tensor, layout: Layout | None = None) -> Tensor:
+    def reduced(self, maps: Tensor, layout: AnyLayout | None = None) -> Tensor:
         """One number a place."""
         return reduce(maps, self.reduction, layout)
 
     def _result(self, case: Case, best: Best) -> AttackResult:
-        layout = case.request.layout
+        layout, returned = case.request.layout, case.request.returned
         before_reduced = self.reduced(case.before, layout)
         held = self.hold(before_reduced)
         inputs, after, kept = case.judge(
@@ -263,10 +267,10 @@ class AttributionAttack(Recipe, ABC):
         return AttackResult(
             attack=self,
             explainer=case.scorer,
-            originals=case.request.inputs,
-            inputs=inputs,
-            before=case.before,
-            after=after,
+            originals=returned(case.request.inputs),
+            inputs=returned(inputs),
+            before=returned(case.before),
+            after=returned(after),
             label_kept=kept,
             scores={self.score_name: own} | scores,
             target=case.request.target,

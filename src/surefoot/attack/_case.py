@@ -15,6 +15,7 @@ from surefoot.attack._views import Adaptive, Exact, Finite, View
 from surefoot.errors import SurefootError
 from surefoot.explain import Decoy, Explainer, as_explainer
 from surefoot.gradients import Query
+from surefoot.maps import Parts
 from surefoot.recipes import freeze
 
 SecondOrder = Literal["auto", "exact", "finite"]
@@ -113,6 +114,29 @@ def fresh(explainer: Explainer) -> Explainer:
     return (
         replace(explainer, seed=explainer.seed + 1) if isinstance(explainer, Decoy) else explainer
     )
+
+
+def check_classes(request: Query, *explainers: object) -> None:
+    """Raise where there is no predicted class to keep, or decoys would move several inputs."""
+    if gradients.is_flat(request.model) or gradients.has_one_output(request.model):
+        raise SurefootError(
+            "an attack on maps keeps the predicted class, and this model's outputs are no classes; "
+            'write surefoot.models.Classifier(model, output="binary") for one logit, '
+            'output="segmentation", or a callable that gives logits (N, K)'
+        )
+    decoys = [one for one in map(_decoys_in, explainers) if one is not None]
+    if decoys and isinstance(request.layout, Parts):
+        raise SurefootError(
+            f"{decoys[0]!r} cannot be attacked through several inputs together; move one of "
+            "them and pass the others as extra={name: tensor}"
+        )
+
+
+def _decoys_in(explainer: object) -> Decoy | None:
+    """The decoy map that an explainer is, or wraps."""
+    while explainer is not None and not isinstance(explainer, Decoy):
+        explainer = getattr(explainer, "base", None)
+    return explainer
 
 
 def check_decoys(explainer: object, bounds: checks.Bounds) -> None:

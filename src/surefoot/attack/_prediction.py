@@ -2,15 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks, gradients
+from surefoot.attack._room import box_of
 from surefoot.budget import Box, Budget
 from surefoot.errors import SurefootError
-from surefoot.gradients import Query
+from surefoot.gradients import Inputs, Query
 from surefoot.recipes import Recipe
 
 
@@ -20,9 +22,9 @@ class PredictionResult:
 
     Attributes:
         attack: the recipe.
-        originals: (N, ...), the clean inputs.
+        originals: (N, ...), the clean inputs; of several inputs a tuple, here and below.
         inputs: (N, ...), each sample's worst iterate, or the clean input where that is worst.
-        labels: (N,), what should be predicted.
+        labels: (N,), what should be predicted; of a targeted attack what should not.
         predictions: (N,), what is.
     """
 
@@ -34,11 +36,15 @@ class PredictionResult:
 
     @property
     def robust(self) -> Tensor:
-        """Whether the label is still predicted, (N,) bool; its mean is the accuracy."""
-        return self.predictions == self.labels
+        """Whether the label is still predicted, (N,) bool; its mean is the accuracy.
+
+        Of a targeted attack whether the class wanted is not.
+        """
+        reached = self.predictions == self.labels
+        return ~reached if getattr(self.attack, "targeted", False) else reached
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.labels)
 
     def __getitem__(self, which: int | slice | Tensor) -> "PredictionResult":
         """The result of some samples; a number gives a batch of one."""
@@ -46,11 +52,17 @@ class PredictionResult:
             which = range(len(self))[which]
             which = slice(which, which + 1)
         names = ("originals", "inputs", "labels", "predictions")
-        return replace(self, **{name: getattr(self, name)[which] for name in names})
+        each = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: rows_of(value, which) for name, value in each.items()})
 
     def __repr__(self) -> str:
         share = self.robust.float().mean()
         return f"PredictionResult({self.attack!r}: {share:.1%} of {len(self)} still right)"
+
+
+def rows_of(value: Any, which: slice | Tensor) -> Any:
+    """Some rows of a tensor, or of each in a tuple."""
+    return tuple(one[which] for one in value) if isinstance(value, tuple) else value[which]
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,24 +71,28 @@ class PredictionAttack(Recipe, ABC):
 
     Args:
         budget: an `Linf` or `L2`.
+        targeted: whether the labels given are the classes wanted, in place of those to be lost.
     """
 
     budget: Budget
+    targeted: bool = field(default=False, kw_only=True)
 
     def __call__(
         self,
         model: nn.Module,
-        inputs: Tensor,
+        inputs: Inputs,
         labels: checks.Target = None,
         *,
-        extra: Mapping[str, Tensor] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> PredictionResult:
         """Attack the predictions of a batch.
 
         Args:
             model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
-            inputs: floating point (N, ...), inside the budget's bounds.
-            labels: the classes to be lost, one or (N,); None takes the clean predictions.
+            inputs: floating point (N, ...), inside the budget's bounds; or a tuple of several,
+                as in `AttributionAttack`.
+            labels: the classes to be lost, one or (N,); None takes the clean predictions. Of a
+                targeted attack the classes wanted.
             extra: further keyword inputs of the model, leading dimension N.
 
         Returns:
@@ -86,12 +102,14 @@ class PredictionAttack(Recipe, ABC):
             SurefootError: inputs outside the bounds, a setting out of range.
         """
         self.check(extra)
+        if self.targeted and labels is None:
+            raise SurefootError("a targeted attack needs labels: the classes wanted")
         with torch.inference_mode(False), torch.no_grad():
-            request = gradients.query(model, inputs, labels, extra, create_graph=False)
-            low, high = checks.check_bounds(request.inputs, self.budget.bounds)
-            worst = self.search(request, Box(request.inputs, low, high))
+            request = gradients.query(model, inputs, labels, extra, False, several=True)
+            worst = self.search(request, box_of(request, self.budget))
         predictions = gradients.predict(request.model, worst, request.extra).argmax(1)
-        return PredictionResult(self, request.inputs, worst, request.target, predictions)
+        clean, found = request.returned(request.inputs), request.returned(worst)
+        return PredictionResult(self, clean, found, request.target, predictions)
 
     @abstractmethod
     def search(self, request: Query, box: Box) -> Tensor:

@@ -1,6 +1,6 @@
 """What an attack on attributions found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from surefoot.explain import Explainer
-from surefoot.maps import Layout
+from surefoot.maps import AnyLayout
 
 if TYPE_CHECKING:
     from surefoot.attack._base import AttributionAttack
@@ -24,7 +24,7 @@ class AttackResult:
     Attributes:
         attack: the recipe, with the one budget this result belongs to.
         explainer: the recipe that was scored; for a decoy map with another seed than was attacked.
-        originals: (N, ...), the clean inputs.
+        originals: (N, ...), the clean inputs; of several inputs a tuple, here and below.
         inputs: (N, ...), the perturbed inputs.
         before: (N, ...), attributions of the clean inputs, not reduced.
         after: (N, ...), attributions of the perturbed inputs, not reduced.
@@ -46,24 +46,25 @@ class AttackResult:
     scores: Mapping[str, Tensor]
     target: Tensor
     trace: Tensor | None = None
-    layout: Layout | None = None
+    layout: AnyLayout | None = None
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.target)
 
     def __getitem__(self, which: int | slice | Tensor) -> "AttackResult":
         """The result of some samples; a number gives a batch of one."""
         if isinstance(which, int):
             which = range(len(self))[which]
             which = slice(which, which + 1)
-        batched = {
-            f.name: getattr(self, f.name)[which]
-            for f in fields(self)
-            if isinstance(getattr(self, f.name), Tensor) and f.name != "trace"
-        }
+        batched = {name: _each(lambda x: x[which], value) for name, value in self.batched()}
         scores = {name: value[which] for name, value in self.scores.items()}
         trace = None if self.trace is None else self.trace[..., which]
         return replace(self, **batched, scores=scores, trace=trace)
+
+    def batched(self) -> list[tuple[str, Any]]:
+        """What has one row a sample, by name; of several inputs a tuple."""
+        named = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name != "trace"]
+        return [(name, value) for name, value in named if isinstance(value, Tensor | tuple)]
 
     def __repr__(self) -> str:
         left = ", ".join(f"{name}={_mean(value)}" for name, value in self.scores.items())
@@ -81,13 +82,19 @@ def join_results(results: Sequence[AttackResult]) -> AttackResult:
     """
     first = results[0]
     batched: dict[str, Any] = {
-        f.name: torch.cat([getattr(each, f.name) for each in results])
-        for f in fields(first)
-        if isinstance(getattr(first, f.name), Tensor) and f.name != "trace"
+        name: _each(lambda *rows: torch.cat(rows), *(getattr(one, name) for one in results))
+        for name, _ in first.batched()
     }
     shared = [name for name in first.scores if all(name in each.scores for each in results)]
     scores = {name: torch.cat([each.scores[name] for each in results]) for name in shared}
     return replace(first, **batched, scores=scores, trace=None)
+
+
+def _each(make: Callable[..., Tensor], *values: Any) -> Any:
+    """`make` of tensors, or of those of each input in turn."""
+    if isinstance(values[0], tuple):
+        return tuple(make(*some) for some in zip(*values, strict=True))
+    return make(*values)
 
 
 def _mean(values: Tensor) -> str:

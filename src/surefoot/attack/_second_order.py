@@ -24,7 +24,7 @@ from surefoot.explain import (
     as_explainer,
 )
 from surefoot.gradients import Query
-from surefoot.paths import quadrature_rule, resolve_baseline
+from surefoot.paths import quadrature_rule
 
 
 class Parts(NamedTuple):
@@ -67,8 +67,9 @@ def factors(explainer: Explainer, request: Query) -> Parts:
         mean, logits = gradients.gradient_and_logits(request, score, chunk)
         return Parts(mean, request.inputs if type(explainer) is InputXGradient else None, logits)
     if type(explainer) is IntegratedGradients:
-        way = request.inputs - resolve_baseline(explainer.baseline, request.inputs)
-        return Parts(mean_gradient(explainer, request, request), way)
+        way = request.inputs - request.start(explainer.baseline)
+        mean = mean_gradient(explainer, request, request)
+        return Parts(mean, way if explainer.multiply_by_inputs else None)
     return Parts(mean_gradient(explainer, request, request), None)
 
 
@@ -80,7 +81,7 @@ def mean_gradient(explainer: Explainer, request: Query, origin: Query) -> Tensor
         return explainer.attribute(request)
     alphas, weights = quadrature_rule(explainer.quadrature, explainer.steps)
     alphas = alphas.to(request.inputs).view(-1, *[1] * (request.inputs.ndim - 1))
-    start = resolve_baseline(explainer.baseline, origin.inputs)
+    start = origin.start(explainer.baseline)
 
     def path(block: Block) -> Tensor:
         there, here = request.inputs[block.samples, None], start[block.samples, None]

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from surefoot import gradients, programs
 from surefoot.errors import SurefootError
+from surefoot.gradients import arranged
 
 DEFAULT = 30.0
 
@@ -186,7 +187,8 @@ class Smooth(nn.Module):
     def forward(self, inputs: Tensor, **extra: Tensor) -> Any:
         """The model's output, with the smooth activations."""
         with programs.eagerly(self.model), _Mode(self.beta) as mode:
-            output = self.model(inputs, **extra)
+            args, named = arranged(self.model, (inputs,), extra)
+            output = self.model(*args, **named)
         self.replaced = mode.count
         if not mode.count and not mode.smooth_already:
             raise SurefootError(

@@ -1,8 +1,9 @@
 """What every explainer is: a frozen dataclass of hyper-parameters that maps a query to a map."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,7 @@ from torch import Tensor, nn
 from surefoot import checks, gradients, models
 from surefoot.errors import SurefootError
 from surefoot.explain._explanation import Explanation
-from surefoot.gradients import Query
-from surefoot.maps import Layout
+from surefoot.gradients import Inputs, Query, Target
 from surefoot.recipes import Recipe
 
 
@@ -32,39 +32,69 @@ class Explainer(Recipe, ABC):
 
     chunk: int | None = field(default=None, kw_only=True, repr=False, compare=False)
 
+    @overload
     def __call__(
         self,
         model: nn.Module,
         inputs: Tensor,
-        target: checks.Target = None,
+        target: Target = None,
         *,
-        extra: Mapping[str, Tensor] | None = None,
+        extra: Mapping[str, Any] | None = None,
         create_graph: bool | None = None,
-        layout: Layout | None = None,
-    ) -> Tensor:
+        layout: Any = None,
+    ) -> Tensor: ...
+
+    @overload
+    def __call__(
+        self,
+        model: nn.Module,
+        inputs: Sequence[Tensor],
+        target: Target = None,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        create_graph: bool | None = None,
+        layout: Any = None,
+    ) -> tuple[Tensor, ...]: ...
+
+    def __call__(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        target: Target = None,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        create_graph: bool | None = None,
+        layout: Any = None,
+    ) -> Tensor | tuple[Tensor, ...]:
         """Attributions of `target`'s score to `inputs`.
 
         Args:
             model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
-            inputs: floating point, (N, ...).
-            target: class index, one for each sample (N,), or None for the predicted class.
-            extra: further keyword inputs of the model, each with leading dimension N.
+            inputs: floating point, (N, ...); or a tuple of several inputs, which go to the
+                model's arguments in order and are explained together.
+            target: class index, one for each sample (N,), or None for the predicted class. Of
+                outputs (N, ...) with more dimensions a tuple of indices, or a list of N tuples.
+            extra: further arguments of the model by name: tensors with leading dimension N, and
+                anything that is no tensor.
             create_graph: whether the result can be differentiated in inputs and parameters; by
                 default if `inputs` require a gradient and gradients are enabled.
             layout: what the axes of `inputs` mean, see `surefoot.models.Classifier`; asked for
-                where it matters, has three axes and the model does not say.
+                where it matters, has three axes and the model does not say. Of several inputs a
+                tuple.
 
         Returns:
-            Attributions (N, ...), signed, unscaled.
+            Attributions (N, ...), signed, unscaled; of several inputs a tuple of them.
 
         Raises:
             SurefootError: a training-mode model, something that is not a classifier, inputs of
                 the wrong type or not finite, a target out of range.
         """
-        request = gradients.query(model, inputs, target, extra, create_graph, layout)
+        request = gradients.query(model, inputs, target, extra, create_graph, layout, several=True)
         with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute(request))
-        return attributions if request.create_graph else attributions.detach()
+        kept = attributions if request.create_graph else attributions.detach()
+        found: tuple[Tensor, ...] = request.returned(kept)
+        return kept if isinstance(inputs, Tensor) else found
 
     @abstractmethod
     def attribute(self, request: Query) -> Tensor:
@@ -73,28 +103,28 @@ class Explainer(Recipe, ABC):
     def explain(
         self,
         model: nn.Module,
-        inputs: Tensor,
-        target: checks.Target = None,
+        inputs: Inputs,
+        target: Target = None,
         *,
-        extra: Mapping[str, Tensor] | None = None,
-        layout: Layout | None = None,
+        extra: Mapping[str, Any] | None = None,
+        layout: Any = None,
     ) -> Explanation:
         """The attributions with all that belongs to them; shows itself as a picture in notebooks.
 
         Arguments and errors are those of calling the explainer.
         """
-        request = gradients.query(model, inputs, target, extra, False, layout)
+        request = gradients.query(model, inputs, target, extra, False, layout, several=True)
         details: dict[str, Tensor] = {}
         with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute_with_details(request, details))
-        logits = gradients.predict(model, request.inputs, request.extra, self.chunk)
+        logits = gradients.predict(request.model, request.inputs, request.extra, self.chunk)
         card = models.card(model)
         return Explanation(
             self,
-            request.inputs,
-            attributions.detach(),
+            request.returned(request.inputs),
+            request.returned(attributions.detach()),
             request.target,
-            logits.softmax(1),
+            _probabilities(request.model, logits),
             {name: value.detach() for name, value in details.items()},
             layout=request.layout,
             labels=card.labels,
@@ -123,16 +153,24 @@ class Function(Explainer):
 
     def attribute(self, request: Query) -> Tensor:
         refuse_graph(request, repr(self))
-        if request.extra:
+        inputs = request.inputs.detach().clone()
+        if further := set(request.extra) - set(gradients.companions(request.model, [inputs])):
             raise SurefootError(
-                f"{self!r} is called without extra inputs; bind {sorted(request.extra)} inside it"
+                f"{self!r} is called without extra inputs; bind {sorted(further)} inside it"
             )
         check_classes(request)
         # It may call autograd or write into what it gets, whatever mode the caller is in.
         with torch.inference_mode(False), torch.enable_grad():
-            inputs, target = request.inputs.detach().clone(), request.target.clone()
-            result = self.function(request.model, inputs, target)
+            result = self.function(request.model, inputs, request.target.clone())
         return check_attributions(result, request.inputs, repr(self))
+
+
+def _probabilities(model: nn.Module, logits: Tensor) -> Tensor:
+    """Softmax of logits (N, K); NaN where the outputs are no logits of classes."""
+    if logits.shape[1] == 1 or gradients.is_flat(model):
+        return torch.full_like(logits, torch.nan)
+    gradients.warn_of_softmax(logits)
+    return logits.softmax(1)
 
 
 def check_classes(request: Query) -> None:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from surefoot.decoy import Effort, Mask, Part, Search, Settings, Units, choose_l
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain._base import Explainer, as_explainer
 from surefoot.explain._explanation import Explanation
-from surefoot.gradients import Query
-from surefoot.maps import Layout
+from surefoot.explain._several import one_by_one
+from surefoot.gradients import Inputs, Query, Target
+from surefoot.maps import AnyLayout, Parts
 
 Source = Literal["optimised", "constant", "noise", "blur"]
 Aggregate = Literal["range", "mean"]
@@ -82,23 +83,29 @@ class Decoy(Explainer):
     def explain(
         self,
         model: nn.Module,
-        inputs: Tensor,
-        target: checks.Target = None,
+        inputs: Inputs,
+        target: Target = None,
         *,
-        extra: Mapping[str, Tensor] | None = None,
-        layout: Layout | None = None,
+        extra: Mapping[str, Any] | None = None,
+        layout: Any = None,
     ) -> Explanation:
         """Like `Explainer.explain`; the result's recipe names the layer that was taken."""
-        checks.check_model(model)
-        checks.check_inputs(inputs)
-        more = checks.check_extra(extra, len(inputs))
-        name = choose_layer(model, inputs, more, Settings.of(self))
+        request = gradients.query(model, inputs, 0, extra, False, layout, several=True)
+        if isinstance(request.layout, Parts):
+            return super().explain(model, inputs, target, extra=extra, layout=layout)
+        name = choose_layer(request.model, request.inputs, request.extra, Settings.of(self))
         return super(Decoy, replace(self, layer=name)).explain(
             model, inputs, target, extra=extra, layout=layout
         )
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:
-        """Like `attribute`; adds "low", "high", "deviation", "swing" and "coverage"."""
+        """Like `attribute`; adds "low", "high", "deviation", "swing" and "coverage".
+
+        Of several inputs each has decoys of its own, in which the others stand still; those have
+        no details.
+        """
+        if isinstance(request.layout, Parts):
+            return one_by_one(self._of_one, request, request.layout)
         search = self._prepare(request)
         tallies = [self._tally(request.take(slice(i, i + 1)), search) for i in _each(request)]
         details.update(
@@ -110,13 +117,19 @@ class Decoy(Explainer):
         )
         return self._checked(torch.stack([tally.result(self.aggregate) for tally in tallies]))
 
+    def _of_one(self, number: int, request: Query) -> Tensor:
+        """The map of one of several inputs; each end of the bounds may be one for each."""
+        ends = (end[number] if isinstance(end, tuple | list) else end for end in self.bounds)
+        low, high = ends
+        return replace(self, bounds=(low, high)).attribute(request)
+
     def offsets(
         self,
         model: nn.Module,
         inputs: Tensor,
         *,
         extra: Mapping[str, Tensor] | None = None,
-        layout: Layout | None = None,
+        layout: AnyLayout | None = None,
     ) -> Tensor:
         """The decoys minus the inputs, (N, M, ...), as an adaptive attack holds them fixed.
 
@@ -140,7 +153,7 @@ class Decoy(Explainer):
         *,
         extra: Mapping[str, Tensor] | None = None,
         create_graph: bool | None = None,
-        layout: Layout | None = None,
+        layout: AnyLayout | None = None,
     ) -> Tensor:
         """The decoy map over `inputs + offsets`, with offsets given and held fixed.
 

@@ -1,6 +1,6 @@
 """Expected Gradients (Erion et al., arXiv 1906.10670)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer
 from surefoot.gradients import Query, Score
+from surefoot.maps import Parts
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,47 +23,60 @@ class ExpectedGradients(Explainer):
     F(x) minus the mean of F over the background only in expectation.
 
     Args:
-        baselines: background inputs (B, ...).
+        baselines: background inputs (B, ...); for several inputs a tuple of them.
         samples: number of draws.
         score: what is differentiated, see `Gradient`.
         seed: of the draws.
+        multiply_by_inputs: whether x - b_j is a factor.
+        std: standard deviation of the noise added to x in each draw, as GradientShap has it.
     """
 
-    baselines: Tensor
+    baselines: Tensor | tuple[Tensor, ...]
     samples: int = 50
     score: Score = "logit"
     seed: int = 0
+    multiply_by_inputs: bool = field(default=True, kw_only=True)
+    std: float = field(default=0.0, kw_only=True)
 
     def attribute(self, request: Query) -> Tensor:
         inputs = request.inputs
-        background, alphas = self._draw(inputs)
+        background, alphas = self._draw(request)
         starts = background.view(1, self.samples, *inputs.shape[1:])
         alphas = alphas.view(1, -1, *[1] * (inputs.ndim - 1))
 
         def compute(block: Block) -> Tensor:
             here = starts[:, block.variants]
             way = inputs[block.samples, None] - here
+            if self.std:
+                way = way + self.std * draws.normal(self.seed + 1, block.variants, inputs)
             points = here + alphas[:, block.variants] * way
             rows = request.take(block.samples).expand(points)
             slopes = gradients.input_gradient(rows, self.score).view_as(points)
-            return (way * slopes).sum(1)
+            return (way * slopes if self.multiply_by_inputs else slopes).sum(1)
 
         rows = rows_per_batch(inputs, self.chunk)
         parts = each_block(len(inputs), self.samples, rows, compute)
         return gradients.sum_blocks(parts, inputs) / self.samples
 
-    def _draw(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        if self.samples < 1:
-            raise SurefootError(f"samples={self.samples}, expected at least 1")
-        checks.check_inputs(self.baselines, "baselines")
-        if self.baselines.shape[1:] != inputs.shape[1:]:
+    def _draw(self, request: Query) -> tuple[Tensor, Tensor]:
+        if self.samples < 1 or not self.std >= 0:
             raise SurefootError(
-                f"baselines have shape {tuple(self.baselines.shape)}, expected "
+                f"samples={self.samples}, std={self.std}: expected samples >= 1 and std >= 0"
+            )
+        inputs, baselines = request.inputs, self.baselines
+        if isinstance(baselines, tuple) and isinstance(request.layout, Parts):
+            baselines = request.layout.join(baselines)
+        if isinstance(baselines, tuple):
+            raise SurefootError(f"{len(baselines)} baselines came for one input, expected (B, ...)")
+        checks.check_inputs(baselines, "baselines")
+        if baselines.shape[1:] != inputs.shape[1:]:
+            raise SurefootError(
+                f"baselines have shape {tuple(baselines.shape)}, expected "
                 f"(B, {', '.join(map(str, inputs.shape[1:]))}) to match the inputs"
             )
-        count = len(self.baselines)
+        count = len(baselines)
         rounds = range(-(-self.samples // count))
         order = [draws.permutation(self.seed, r, count) for r in rounds]
         picks = torch.cat(order)[: self.samples]
         alphas = draws.uniform(self.seed, slice(0, self.samples), torch.empty(1, 1, device="cpu"))
-        return self.baselines.to(inputs)[picks.to(self.baselines.device)], alphas.to(inputs)
+        return baselines.to(inputs)[picks.to(baselines.device)], alphas.to(inputs)

@@ -4,14 +4,14 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
 from surefoot.files import write_tensors
-from surefoot.maps import Layout, Reduction, heatmap
+from surefoot.maps import AnyLayout, Layout, Parts, Reduction, heatmap
 from surefoot.recipes import tensors, to_json
 
 if TYPE_CHECKING:
@@ -24,10 +24,11 @@ class Explanation:
 
     Attributes:
         explainer: the recipe.
-        inputs: (N, ...), what was explained.
-        attributions: (N, ...), signed, unscaled.
-        target: (N,), the explained class.
-        probabilities: (N, K), softmax of the model's logits.
+        inputs: (N, ...), what was explained; of several inputs a tuple.
+        attributions: (N, ...), signed, unscaled; of several inputs a tuple.
+        target: (N,), the explained class; of outputs (N, ...) with more dimensions the number of
+            the entry.
+        probabilities: (N, K), softmax of the model's logits; NaN where it gives none of classes.
         details: further tensors by name, such as a decoy map's "low", "high" and "coverage".
         layout: what the axes of the inputs mean; None where three axes were left unsaid.
         labels: class names in the order of the logits, where the model has them.
@@ -40,7 +41,7 @@ class Explanation:
     target: Tensor
     probabilities: Tensor
     details: Mapping[str, Tensor] = field(default_factory=dict)
-    layout: Layout | None = field(default=None, kw_only=True)
+    layout: AnyLayout | None = field(default=None, kw_only=True)
     labels: tuple[str, ...] | None = field(default=None, kw_only=True)
     model: str | None = field(default=None, kw_only=True)
 
@@ -49,8 +50,11 @@ class Explanation:
         percentile: float = 95,
         reduction: Reduction = "max_abs",
         layout: Layout | None = None,
-    ) -> Tensor:
-        """The map as a picture in [0, 1], see `surefoot.explain.heatmap`."""
+    ) -> Any:
+        """The map as a picture in [0, 1], see `surefoot.explain.heatmap`; a tuple of several."""
+        if isinstance(self.layout, Parts):
+            each = enumerate(self.attributions)
+            return tuple(heatmap(a, percentile, reduction, self.layout.needed(i)) for i, a in each)
         return heatmap(self.attributions, percentile, reduction, layout or self.layout)
 
     def confidence(self) -> Tensor:

@@ -1,16 +1,17 @@
 """Integrated Gradients (Sundararajan, Taly, Yan, arXiv 1703.01365)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, gradients
+from surefoot import gradients
 from surefoot.chunking import Block
 from surefoot.explain._base import Explainer
-from surefoot.gradients import Query, Score
-from surefoot.paths import Baseline, Quadrature, quadrature_rule, resolve_baseline
+from surefoot.gradients import Inputs, Query, Score, Target
+from surefoot.paths import Baseline, Quadrature, quadrature_rule
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,11 +23,14 @@ class IntegratedGradients(Explainer):
 
     Args:
         steps: points of the quadrature; "trapezoid" uses both ends and needs at least 2.
-        baseline: x0 as a number, a tensor broadcastable to the inputs, or a callable that maps
-            the inputs to one.
+        baseline: x0 as a number, a tensor broadcastable to the inputs or with one row for each of
+            the call's samples, or a callable that maps the inputs to one; of several inputs a
+            tuple of these, one for each.
         score: what is differentiated, see `Gradient`.
         quadrature: "gausslegendre" (default), "midpoint", "trapezoid", "left" or "right"
             Riemann sum; the attributional-robustness literature uses "right".
+        multiply_by_inputs: whether the way gone is a factor; False leaves the averaged gradient,
+            which does not add up to a difference of scores.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 2, bias=False).eval()
@@ -36,42 +40,46 @@ class IntegratedGradients(Explainer):
     """
 
     steps: int = 32
-    baseline: Baseline = 0.0
+    baseline: Baseline | tuple[Baseline, ...] = 0.0
     score: Score = "logit"
     quadrature: Quadrature = "gausslegendre"
+    multiply_by_inputs: bool = field(default=True, kw_only=True)
 
     def attribute(self, request: Query) -> Tensor:
         alphas, weights = quadrature_rule(self.quadrature, self.steps)
         alphas = alphas.to(request.inputs).view(-1, *[1] * (request.inputs.ndim - 1))
-        start = resolve_baseline(self.baseline, request.inputs)
+        start = request.start(self.baseline)
         way = request.inputs - start
 
         def path(block: Block) -> Tensor:
             here, there = start[block.samples, None], way[block.samples, None]
             return here + alphas[block.variants] * there
 
-        return way * gradients.mean_gradient(request, self.score, path, weights, self.chunk)
+        mean = gradients.mean_gradient(request, self.score, path, weights, self.chunk)
+        return way * mean if self.multiply_by_inputs else mean
 
     def completeness_gap(
         self,
         model: nn.Module,
-        inputs: Tensor,
-        target: checks.Target = None,
+        inputs: Inputs,
+        target: Target = None,
         *,
-        extra: Mapping[str, Tensor] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> Tensor:
         """sum_i E_i(x) - (F(x) - F(x0)), (N,): the quadrature's error, 0 is best.
 
         Arguments and errors are those of calling the explainer.
         """
-        request = gradients.query(model, inputs, target, extra, create_graph=False)
+        request = gradients.query(model, inputs, target, extra, False, several=True)
         with torch.no_grad():
             total = self.attribute(request).flatten(1).sum(1)
-            start = resolve_baseline(self.baseline, inputs)
+            start = request.start(self.baseline)
             ends = [
                 gradients.class_scores(
-                    gradients.predict(model, x, extra, self.chunk), request.target, self.score
+                    gradients.predict(request.model, x, request.extra, self.chunk),
+                    request.target,
+                    self.score,
                 )
-                for x in (inputs, start)
+                for x in (request.inputs, start)
             ]
         return total - (ends[0] - ends[1])

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from surefoot import checks
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
+from surefoot.gradients._door import check_score
 from surefoot.gradients._faults import translated
 from surefoot.gradients._query import Query
 from surefoot.gradients._run import forward
@@ -27,14 +29,14 @@ def input_gradient(request: Query, score: Score) -> Tensor:
 
     With `create_graph` the result can be differentiated again, in the inputs and the parameters.
     """
-    return logits_and_gradients(request, partial(class_scores, score=score))[1][0]
+    return logits_and_gradients(request, _named(request, score))[1][0]
 
 
 def gradient_and_logits(
     request: Query, score: Score, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """`input_gradient` (N, ...) and the logits (N, K) of the same forward pass, in chunks."""
-    named = partial(class_scores, score=score)
+    named = _named(request, score)
 
     def compute(block: Block) -> tuple[Tensor, Tensor]:
         logits, (gradient,) = logits_and_gradients(request.take(block.samples), named)
@@ -45,6 +47,12 @@ def gradient_and_logits(
     return torch.cat([gradient for gradient, _ in parts]), torch.cat(
         [logits for _, logits in parts]
     )
+
+
+def _named(request: Query, score: Score) -> Callable[[Tensor, Tensor], Tensor]:
+    """The score of logits and targets (N,); among the entries of an output only its value."""
+    check_score(request.model, score)
+    return partial(class_scores, score=score)
 
 
 def logits_and_gradients(
@@ -84,7 +92,7 @@ def _logits_and_gradients(
 def _passed(request: Query) -> tuple[Tensor, Tensor]:
     """The inputs that are differentiated, and their logits in single precision at least."""
     inputs = _differentiable(request)
-    return inputs, single(forward(request.model, inputs, request.extra))
+    return inputs, checks.check_known(single(forward(request.model, inputs, request.extra)))
 
 
 def _complete(

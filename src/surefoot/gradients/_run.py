@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot.gradients._calls import arranged
 from surefoot.gradients._faults import translated
 
 _CHANNELS_FIRST: "WeakSet[nn.Module]" = WeakSet()
@@ -29,12 +30,21 @@ def predict(
 
     with torch.no_grad():
         parts = each_block(len(inputs), 1, rows_per_batch(inputs, chunk), compute)
-        return torch.cat([logits for _, logits in parts])
+        return checks.check_known(torch.cat([logits for _, logits in parts]))
 
 
 def forward(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
     """Logits (N, K) of one batch."""
-    return checks.check_logits(run(model, inputs, extra), len(inputs))
+    return checks.check_logits(run(model, inputs, extra), len(inputs), has_one_output(model))
+
+
+def has_one_output(model: nn.Module) -> bool:
+    """Whether a model, or what it wraps, says that it gives one number, which is no class."""
+    while isinstance(model, nn.Module):
+        if getattr(model, "one_output", False) is True:
+            return True
+        model = getattr(model, "model", None)  # type: ignore[assignment]
+    return False
 
 
 def run(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object:
@@ -48,7 +58,12 @@ def run(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object
     with translated(model, inputs):
         if inputs.ndim == 4 and inputs.device.type == "cpu":
             return _channels_last(model, inputs, extra)
-        return model(inputs.clone(), **extra)
+        return _called(model, inputs.clone(), extra)
+
+
+def _called(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object:
+    args, named = arranged(model, (inputs,), extra)
+    return model(*args, **named)
 
 
 def _channels_last(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object:
@@ -56,7 +71,7 @@ def _channels_last(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]
     if layer not in _CHANNELS_FIRST:
         undo = None if layer in _CHANNELS_LAST else _undo(model)
         try:
-            result: object = model(inputs.clone(memory_format=torch.channels_last), **extra)
+            result = _called(model, inputs.clone(memory_format=torch.channels_last), extra)
         except RuntimeError as error:
             if "view size is not compatible" not in str(error):
                 raise
@@ -66,7 +81,7 @@ def _channels_last(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]
         else:
             _CHANNELS_LAST.add(layer)
             return result
-    return model(inputs.clone(), **extra)
+    return _called(model, inputs.clone(), extra)
 
 
 def _first_layer(model: nn.Module) -> nn.Module:

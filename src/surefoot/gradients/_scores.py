@@ -1,14 +1,17 @@
 """What is differentiated: one number a sample, of its logits and its target class."""
 
+import warnings
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from surefoot import checks
-from surefoot.errors import SurefootError
+from surefoot.errors import SurefootError, SurefootWarning
 
 Score = Literal["logit", "probability", "log_probability", "loss", "margin"]
+
+_SUMS_TO_1 = 1e-3
 
 
 def single(logits: Tensor) -> Tensor:
@@ -27,6 +30,14 @@ def all_scores(logits: Tensor, score: Score) -> Tensor:
     """
     if score == "logit":
         return logits
+    if logits.shape[1] == 1:
+        raise SurefootError(
+            f"score={score!r} compares classes, but the model has one output; use "
+            'score="logit", or surefoot.models.Classifier(model, output="binary") if it is one '
+            "logit of two classes"
+        )
+    if score != "margin":
+        warn_of_softmax(logits)
     if score == "probability":
         return logits.softmax(1)
     if score == "log_probability":
@@ -39,6 +50,21 @@ def all_scores(logits: Tensor, score: Score) -> Tensor:
         leads = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
         return logits - torch.where(leads, second, best)
     raise SurefootError(f"score={score!r} is unknown; choose one of {list(get_args(Score))}")
+
+
+def warn_of_softmax(logits: Tensor) -> None:
+    """Say so where outputs look like probabilities: softmax would be taken twice."""
+    rows = logits.detach()
+    if rows.shape[1] < 2 or not bool((rows >= 0).all()):
+        return
+    if bool(((rows.sum(1) - 1).abs() < _SUMS_TO_1).all()):
+        warnings.warn(
+            "the model's outputs are not negative and each row sums to 1: they look like "
+            "probabilities, and softmax of them is taken again. If the model ends in softmax, "
+            'write surefoot.models.Classifier(model, output="probabilities")',
+            SurefootWarning,
+            stacklevel=2,
+        )
 
 
 def class_scores(logits: Tensor, target: Tensor, score: Score) -> Tensor:

@@ -14,6 +14,7 @@ from surefoot.maps._layout import (
     said_by as said_by,
     spread as spread,
 )
+from surefoot.maps._parts import AnyLayout as AnyLayout, Parts as Parts
 from surefoot.maps._ranks import (
     average as average,
     changes as changes,

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
-from surefoot.maps._layout import Layout, channel_axis, layout_of
+from surefoot.maps._layout import channel_axis, layout_of
+from surefoot.maps._parts import AnyLayout, Parts
 
 Reduction = Literal["sum_abs", "max_abs", "mean_abs", "sum", "mean"]
 
 
 def reduce(
-    attributions: Tensor, reduction: Reduction = "sum_abs", layout: Layout | None = None
+    attributions: Tensor, reduction: Reduction = "sum_abs", layout: AnyLayout | None = None
 ) -> Tensor:
     """One number a place: (N, C, H, W) -> (N, H, W); (N, T, D) -> (N, T); (N, F) -> (N, F).
 
@@ -24,7 +25,8 @@ def reduce(
     Args:
         attributions: (N, ...).
         reduction: "sum_abs", "max_abs", "mean_abs", "sum" or "mean".
-        layout: what the axes mean; with three axes it must be said: "signal" or "tokens".
+        layout: what the axes mean; with three axes it must be said: "signal" or "tokens". The
+            `Parts` of several inputs reduce each of them and put the places side by side.
 
     Raises:
         SurefootError: an unknown reduction, a layout that is missing or does not fit.
@@ -40,6 +42,9 @@ def reduce(
             "expected attributions (N, C, H, W), (N, C, D, H, W), (N, C, L), (N, T, D) or (N, F), "
             f"got {tuple(getattr(attributions, 'shape', ())) or type(attributions).__name__}"
         )
+    if isinstance(layout, Parts):
+        each = enumerate(layout.split(attributions))
+        return torch.cat([reduce(a, reduction, layout.needed(i)).flatten(1) for i, a in each], 1)
     dim = channel_axis(layout_of(attributions, layout=layout, what="attributions"))
     values = attributions.abs() if reduction.endswith("abs") else attributions
     if dim is None:
@@ -57,7 +62,7 @@ def heatmap(
     attributions: Tensor,
     percentile: float = 95,
     reduction: Reduction = "max_abs",
-    layout: Layout | None = None,
+    layout: AnyLayout | None = None,
 ) -> Tensor:
     """Attributions as a picture in [0, 1]: reduced, winsorised, scaled, each sample by itself.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from surefoot import checks, draws
+from surefoot import checks, draws, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
@@ -117,7 +117,8 @@ def in_a_ball(
 def maps_of(explainer: Explain, request: Query) -> Tensor:
     """The explainer's maps of a request, (N, ...), checked and without a graph."""
     extra = {"extra": request.extra} if request.extra else {}
-    maps = explainer(request.model, request.inputs, request.target, **extra)
+    with gradients.numbered(request.numbers, request.count):
+        maps = explainer(request.model, request.inputs, request.target, **extra)
     if len(check_map(maps, "the explainer's result")) != len(request.inputs):
         raise SurefootError(
             f"the explainer gave {len(maps)} maps for {len(request.inputs)} inputs, "

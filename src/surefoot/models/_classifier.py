@@ -1,7 +1,7 @@
 """The adapter: whatever a network takes and gives, a model from floats to logits (N, K)."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.errors import SurefootError, suggest
+from surefoot.gradients import arranged, further_names
 from surefoot.maps import Layout, channel_axis, check_layout, layout_of
+from surefoot.models._embedded import Untold, equal, remember, replaced, the_same, tied, tokens_of
 
 Channels = float | Sequence[float] | Tensor | None
 
@@ -44,6 +46,7 @@ class Classifier(nn.Module):
 
     mean: Tensor | None
     std: Tensor | None
+    arranges = True
 
     def __init__(
         self,
@@ -73,17 +76,39 @@ class Classifier(nn.Module):
             self._embedder()
         self.training = module.training
 
-    def forward(self, inputs: Tensor, **extra: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, **extra: Any) -> Tensor:
         """Logits (N, K) of inputs (N, ...); with `embedding`, of embeddings (N, T, D).
 
+        Several inputs go to the module's arguments in order, those that `extra` names left out;
+        mean and std are for the first. With `embedding`, the tokens of unchanged embeddings are
+        known; of others they are taken from `extra`, under the module's own name for them.
+
         Raises:
-            SurefootError: integer tokens, or a result that is not (N, K), naming what came.
+            SurefootError: integer tokens, tokens that are not known and that the module reads, or
+                a result that is not (N, K), naming what came.
         """
         if self.embedding is None:
-            result = self.module(self._normalised(inputs), **extra)
+            args, named = arranged(self.module, (self._normalised(inputs[0]), *inputs[1:]), extra)
+            result = self.module(*args, **named)
         else:
             result = self._from_embeddings(inputs, extra)
-        return checks.check_logits(self._pick(result), len(inputs))
+        return checks.check_logits(self._pick(result), len(inputs[0]))
+
+    def companions(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """What must go along with inputs wherever their rows go: the tokens of embeddings.
+
+        By the names under which `forward` takes them; those that are not known are left out.
+        """
+        if self.embedding is None:
+            return {}
+        embedder = self._embedder()
+        found = (tokens_of(each, embedder) for each in inputs if each.ndim == 3)
+        names = self.token_names(len(inputs))
+        return {n: tokens for n, tokens in zip(names, found, strict=False) if tokens is not None}
+
+    def token_names(self, inputs: int = 1) -> list[str]:
+        """What the module calls its first arguments, the tokens of so many texts."""
+        return further_names(self.module, 0)[:inputs] if self.embedding is not None else []
 
     def embed(self, tokens: Tensor, *, create_graph: bool = False) -> Tensor:
         """The embeddings (N, T, D) of integer tokens (N, T).
@@ -112,7 +137,7 @@ class Classifier(nn.Module):
             )
         with nullcontext() if create_graph else torch.no_grad():
             result: Tensor = embedder(tokens)
-        return result
+        return remember(result, tokens)
 
     def _embedder(self) -> nn.Module:
         if self.embedding is None:
@@ -127,22 +152,36 @@ class Classifier(nn.Module):
             )
         return modules[self.embedding]
 
-    def _from_embeddings(self, embeddings: Tensor, extra: Mapping[str, Tensor]) -> object:
-        if not embeddings.is_floating_point() or embeddings.ndim != 3:
-            raise SurefootError(
-                f"inputs are {embeddings.dtype} {tuple(embeddings.shape)}, expected embeddings "
-                "(N, T, D): integer tokens have no gradient. Pass model.embed(tokens)"
-            )
-        tokens = torch.zeros(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
-        with _swapped(self._embedder(), embeddings) as swaps:
-            result = self.module(tokens, **extra)
-        if not swaps:
-            raise SurefootError(
-                f"the submodule {self.embedding!r} gave no embeddings of shape "
-                f"{tuple(embeddings.shape)} during the forward pass; name the one that embeds the "
-                "tokens"
-            )
-        return result
+    def _from_embeddings(self, inputs: tuple[Tensor, ...], extra: Mapping[str, Any]) -> object:
+        for each in inputs:
+            if not each.is_floating_point() or each.ndim != 3:
+                raise SurefootError(
+                    f"inputs are {each.dtype} {tuple(each.shape)}, expected embeddings "
+                    "(N, T, D): integer tokens have no gradient. Pass model.embed(tokens)"
+                )
+        embedder, names = self._embedder(), self.token_names(len(inputs))
+        known = {**self._unless_told(inputs, extra, names), **extra}
+        tokens = [
+            _fitting(known.get(name), each, name)
+            for name, each in zip(names or [""], inputs, strict=True)
+        ]
+        rest = {name: value for name, value in extra.items() if name not in names}
+        # Two texts may be equal, so copies of tokens count only where the tokens are not read.
+        for alike in (the_same, equal):
+            with replaced(tied(self.module, embedder), tokens, inputs, alike) as given:
+                result = self.module(*tokens, **rest)
+            if all(given):
+                return result
+        raise SurefootError(
+            f"the submodule {self.embedding!r} gave no embeddings of shape "
+            f"{tuple(inputs[given.index(False)].shape)} during the forward pass; name the one that "
+            "embeds the tokens"
+        )
+
+    def _unless_told(
+        self, inputs: tuple[Tensor, ...], extra: Mapping[str, Any], names: Sequence[str]
+    ) -> dict[str, Tensor]:
+        return {} if all(name in extra for name in names) else self.companions(*inputs)
 
     def _normalised(self, inputs: Tensor) -> Tensor:
         if self.mean is not None:
@@ -231,19 +270,14 @@ def _axis_of(channels: int, inputs: Tensor, layout: Layout | None) -> int:
     return channel_axis(layout_of(inputs, layout=layout)) or 1
 
 
-@contextmanager
-def _swapped(embedder: nn.Module, embeddings: Tensor) -> Iterator[list[None]]:
-    """While it lasts, `embedder` gives `embeddings` wherever its output has their shape."""
-    swaps: list[None] = []
-
-    def swap(_module: nn.Module, _args: object, output: object) -> Tensor | None:
-        if getattr(output, "shape", None) != embeddings.shape:
-            return None
-        swaps.append(None)
-        return embeddings
-
-    handle = embedder.register_forward_hook(swap)
-    try:
-        yield swaps
-    finally:
-        handle.remove()
+def _fitting(tokens: object, embeddings: Tensor, name: str) -> Tensor:
+    """The tokens of embeddings (N, T, D), or their placeholders."""
+    if tokens is None:
+        return Untold.of(embeddings)
+    if isinstance(tokens, Tensor) and tokens.shape == embeddings.shape[:2]:
+        return tokens.to(embeddings.device)
+    came = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
+    raise SurefootError(
+        f"extra[{name!r}] is {came}, expected the tokens of embeddings {tuple(embeddings.shape)}, "
+        f"{tuple(embeddings.shape[:2])}"
+    )

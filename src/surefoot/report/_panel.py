@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from surefoot import maps
+from surefoot.errors import SurefootError
 from surefoot.explain import Captum, Explainer, Explanation
 from surefoot.report._look import Look
 from surefoot.report._text import drawable, middle
@@ -32,7 +33,13 @@ class Panel:
     @property
     def layout(self) -> maps.Layout:
         """What the axes of the inputs mean."""
-        return maps.layout_of(self.explanation.inputs, layout=self.explanation.layout)
+        said = self.explanation.layout
+        if isinstance(said, maps.Parts):
+            raise SurefootError(
+                "pictures are of one input, not of several; explain one of them and pass the "
+                "others as extra={name: tensor}"
+            )
+        return maps.layout_of(self.explanation.inputs, layout=said)
 
     def share(self, row: int) -> str:
         """The probability of the class explained."""
