@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", SurefootWarning)
             warnings.showwarning = _show_warning
-            COMMANDS[settings.command].run(settings[settings.command])
+            own = [parser] if settings.command == "completion" else []
+            COMMANDS[settings.command].run(settings[settings.command], *own)
     except argparse.ArgumentError as error:
         return _fail(_faults.of_arguments(error, parser, words))
     except SurefootError as error:

@@ -27,8 +27,12 @@ def parser() -> ArgumentParser:
     return options
 
 
-def run(settings: Any) -> None:
+def run(settings: Any, whole: ArgumentParser) -> None:
     """Print the script.
+
+    Args:
+        settings: the options.
+        whole: the parser of all commands.
 
     Raises:
         MissingExtraError: shtab is not installed.
@@ -40,7 +44,5 @@ def run(settings: Any) -> None:
             f"the installed shtab completes in {', '.join(known)}, not in {settings.shell}; "
             'pip install --upgrade "shtab>=1.13"'
         )
-    from surefoot.cli._main import make_parser as whole  # noqa: PLC0415 (which has this command)
-
     print(f"# {_WHERE[settings.shell]}")
-    print(whole().get_completion_script(f"shtab-{settings.shell}"))
+    print(whole.get_completion_script(f"shtab-{settings.shell}"))
