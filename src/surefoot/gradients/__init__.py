@@ -34,6 +34,7 @@ from surefoot.gradients._query import (
     query as query,
 )
 from surefoot.gradients._run import (
+    are_independent as are_independent,
     forward as forward,
     has_one_output as has_one_output,
     predict as predict,
