@@ -19,6 +19,7 @@ from surefoot.explain._integrated import (
 )
 from surefoot.explain._named import EXPLAINERS as EXPLAINERS, from_json as from_json, parse as parse
 from surefoot.explain._quantus import quantus as quantus
+from surefoot.explain._sentences import Sentences as Sentences, sentences as sentences
 from surefoot.explain._smooth import SmoothGrad as SmoothGrad
 from surefoot.maps import heatmap as heatmap, reduce as reduce
 from surefoot.recipes import tensors as tensors, to_json as to_json
@@ -27,6 +28,7 @@ from surefoot.recipes import tensors as tensors, to_json as to_json
 __all__ = [
     "Explainer",
     "Explanation",
+    "Sentences",
     "as_explainer",
     "bind",
     "from_json",
@@ -34,6 +36,7 @@ __all__ = [
     "parse",
     "quantus",
     "reduce",
+    "sentences",
     "tensors",
     "to_json",
 ]
