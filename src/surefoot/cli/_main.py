@@ -8,7 +8,7 @@ from types import ModuleType
 
 from jsonargparse import ArgumentParser
 
-from surefoot.cli import attack, doctor, explain, train
+from surefoot.cli import attack, audit, doctor, explain, report, train
 from surefoot.cli._options import Help, joined
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.version import __version__
@@ -16,6 +16,8 @@ from surefoot.version import __version__
 COMMANDS: dict[str, ModuleType] = {
     "explain": explain,
     "attack": attack,
+    "audit": audit,
+    "report": report,
     "train": train,
     "doctor": doctor,
 }
@@ -28,14 +30,14 @@ def main(arguments: Sequence[str] | None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", SurefootWarning)
             warnings.showwarning = _show_warning
-            COMMANDS[settings.command].run(settings[settings.command])
+            code = COMMANDS[settings.command].run(settings[settings.command])
     except (SurefootError, argparse.ArgumentError) as error:
         print(f"surefoot: error: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("surefoot: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 def _parser() -> ArgumentParser:
