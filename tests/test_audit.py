@@ -376,7 +376,6 @@ def test_records_and_embeddings_are_audited_alike(shape, layout):
     given = (inputs, net(inputs).argmax(1))
     chosen = TopK(Linf(0.2, steps=2), k=2)
     names = ["topk_intersection", "kendall", "l2", "sensitivity", "entropy", "deletion"]
-    names = names[:-1] if layout == "signal" else names
     result = run(net, given, attacks=[chosen], metrics=names, layout=layout)
     assert len(result) == 6
     assert result.frame()["value"].notna().all()

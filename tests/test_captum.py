@@ -340,7 +340,7 @@ def test_hooks_go_also_when_the_call_fails_and_the_callers_stay(images):
         (Captum("DeepLift", return_convergence_delta=True), "returned tuple"),
         (Captum("LayerActivation", layer="6"), r"returned \(5, 4\)"),
         (Captum("Occlusion", sliding_window_shapes=(9, 9, 9)), "captum's Occlusion refuses"),
-        (Captum("DeepLift", baselines=torch.zeros(5, 3, 8, 8)), "one for all samples"),
+        (Captum("DeepLift", baselines=torch.zeros(4, 3, 8, 8)), "one for all samples"),
         (Captum("Saliency", score="logits"), "unknown"),
     ],
     ids=repr,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from surefoot import SurefootError, attack, explain, maps, models
+from surefoot import SurefootError, attack, explain, maps, metric, models
 
 SHAPES = {
     "image": (2, 3, 4, 5),
@@ -162,3 +162,45 @@ def test_channels_of_a_signal_are_normalised_along_dimension_1():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
     with pytest.raises(SurefootError, match="Say which"):
         models.Classifier(flat, mean)(torch.rand(3, 2, 2))
+
+
+def test_a_signal_is_deleted_in_time():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(8, 2)).eval()
+    x = torch.rand(3, 2, 4, generator=torch.Generator().manual_seed(2))
+    h = torch.rand(3, 4, generator=torch.Generator().manual_seed(3))
+    order = h.argsort(1, descending=True)
+    mean = x.mean(2, keepdim=True).expand_as(x)
+    expected, gone = [], x.clone()
+    for step in range(5):
+        expected.append(net(gone).softmax(1)[torch.arange(3), net(x).argmax(1)])
+        if step < 4:
+            for row, place in enumerate(order[:, step]):
+                gone[row, :, place] = mean[row, :, place]
+    expected = torch.trapezoid(torch.stack(expected, 1), dx=0.25, dim=1)
+    by_map = metric.deletion(net, x, h)  # a number a moment: the map tells
+    by_call = metric.deletion(net, x, h, layout="signal")
+    by_model = metric.deletion(models.Classifier(net, layout="signal"), x, h)
+    for found in (by_map, by_call, by_model):
+        torch.testing.assert_close(found, expected)
+    with pytest.raises(SurefootError, match="does not fit inputs"):
+        metric.deletion(net, x, h, layout="tokens")
+    with pytest.raises(SurefootError, match="Say which"):
+        metric.deletion(net, x, torch.rand(3, 2, 4))
+    assert metric.deletion(net, x, torch.rand(3, 2, 4), layout="signal").shape == (3,)
+    assert metric.deletion(net, x, torch.rand(3, 2, 4), baseline="black").shape == (3,)
+
+
+@pytest.mark.parametrize("layout", maps.LAYOUTS)
+def test_a_mean_is_over_the_places(layout):
+    x = torch.rand(SHAPES[layout])
+    axes = {"image": (2, 3), "volume": (2, 3, 4), "signal": 2, "tokens": 1, "record": 1}[layout]
+    net = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 2)).eval()
+    whole = metric.perturbation_curve(net, x, torch.rand_like(x), 0, score="logit", layout=layout)
+    expected = net(x.mean(axes, keepdim=True).expand_as(x))[:, 0].detach()
+    torch.testing.assert_close(whole.score[:, -1], expected)
+
+
+def test_a_map_of_one_number_a_record_is_refused_by_metrics():
+    net, x = nn.Linear(5, 2).eval(), torch.rand(3, 5)
+    with pytest.raises(SurefootError, match="does not fit inputs"):
+        metric.deletion(net, x, torch.rand(3, 1))

@@ -175,7 +175,11 @@ def test_named_baselines():
     torch.testing.assert_close(far, 2 + 2 * noise)
     assert torch.equal(resolve(0.5, x), torch.full_like(x, 0.5))
     tokens = rand(2, 5, 3)
-    assert torch.equal(resolve("mean", tokens), tokens.mean(1, keepdim=True).expand_as(tokens))
+    for layout, axis in (("tokens", 1), ("signal", 2)):
+        mean = tokens.mean(axis, keepdim=True).expand_as(tokens)
+        assert torch.equal(resolve("mean", tokens, layout), mean)
+    with pytest.raises(SurefootError, match="Say which"):
+        resolve("mean", tokens)
     records = rand(2, 5)
     assert torch.equal(resolve("mean", records), records.mean(1, keepdim=True).expand_as(records))
 

@@ -25,10 +25,13 @@ class Budget(Recipe, ABC):
         steps: gradient steps of one run.
         step_size: length of a step in the budget's norm; None (this project's choice) starts at
             epsilon and lets it fall linearly, so that the last step is epsilon / steps.
-        bounds: (low, high), numbers or tensors broadcastable to one input.
+        bounds: (low, high), numbers or tensors broadcastable to one input; attacks also take one
+            row a sample, (N, ...).
         restarts: runs, of which each sample keeps its best; the first starts at the input, the
             others at random points of the ball.
         random_start: whether the first run, too, starts at a random point.
+        mask: 1 where entries may change and 0 where not, broadcastable to the inputs; None lets
+            all change. Of several inputs a tuple of one for each.
     """
 
     norm: ClassVar[str]
@@ -39,6 +42,7 @@ class Budget(Recipe, ABC):
     bounds: checks.Bounds = field(default=(0, 1), kw_only=True)
     restarts: int = field(default=1, kw_only=True)
     random_start: bool = field(default=False, kw_only=True)
+    mask: Tensor | tuple[Tensor, ...] | None = field(default=None, kw_only=True)
 
     def each(self) -> list["Budget"]:
         """One budget for each epsilon."""
@@ -84,7 +88,7 @@ class Budget(Recipe, ABC):
 
     def climb(self, points: Tensor, slope: Tensor, step: int, box: "Box") -> Tensor:
         """The points (n, ...) one step up the slope, back in ball and box."""
-        return self.project(points + self.length(step) * self.unit(slope), box)
+        return self.project(points + self.length(step) * self.unit(box.inside(slope)), box)
 
     @abstractmethod
     def rms(self, entries: int) -> float:
@@ -109,7 +113,7 @@ class Budget(Recipe, ABC):
 
 @dataclass(frozen=True)
 class Box:
-    """Where samples may go: their centres (n, ...) and the bounds of one input."""
+    """Where samples may go: their centres (n, ...), and the bounds of one input or of each."""
 
     centre: Tensor
     low: Tensor
@@ -117,7 +121,17 @@ class Box:
 
     def take(self, which: Tensor) -> "Box":
         """The same for some samples."""
-        return replace(self, centre=self.centre[which])
+        ends = (end[which] if end.ndim == self.centre.ndim else end for end in self.ends)
+        return Box(self.centre[which], *ends)
+
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The two bounds."""
+        return self.low, self.high
+
+    def inside(self, way: Tensor) -> Tensor:
+        """A way (n, ...) without the entries that cannot change."""
+        return torch.where(self.low < self.high, way, 0)
 
     def clip(self, points: Tensor) -> Tensor:
         """Points inside the bounds."""
@@ -175,8 +189,8 @@ class L2(Budget):
         return box.clip(box.centre + (share.to(way) * way).view_as(points))
 
     def random(self, seed: int, draw: int, box: Box) -> Tensor:
-        way = self.unit(draws.normal(seed, slice(draw, draw + 1), box.centre))
-        return self.project(box.centre + self.radius * way, box)
+        way = box.inside(draws.normal(seed, slice(draw, draw + 1), box.centre))
+        return self.project(box.centre + self.radius * self.unit(way), box)
 
     def signs(self, seed: int, draw: int, box: Box) -> Tensor:
         way = _random_signs(seed, draw, box)

@@ -62,11 +62,16 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> None:
         raise SurefootError(f"{name} has {bad} NaN or infinite values, expected finite numbers")
 
 
-def check_bounds(inputs: Tensor, bounds: Bounds, name: str = "inputs") -> tuple[Tensor, Tensor]:
-    """The box as two tensors shaped like one input; raises where `inputs` leave it."""
+def check_bounds(
+    inputs: Tensor, bounds: Bounds, name: str = "inputs", *, rows: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The box as two tensors shaped like one input; raises where `inputs` leave it.
+
+    With `rows` a bound may also have one row a sample, and is shaped like the inputs then.
+    """
     if not isinstance(bounds, Sequence) or len(bounds) != 2:
         raise SurefootError(f"bounds={bounds!r}, expected a pair (low, high) such as (0, 1)")
-    low, high = (broadcast_bound(bound, inputs) for bound in bounds)
+    low, high = (broadcast_bound(bound, inputs, rows=rows) for bound in bounds)
     if not (low <= high).all():
         raise SurefootError(f"bounds={bounds} are not ordered: expected (low, high), low <= high")
     if (inputs < low).any() or (inputs > high).any():
@@ -78,10 +83,12 @@ def check_bounds(inputs: Tensor, bounds: Bounds, name: str = "inputs") -> tuple[
     return low, high
 
 
-def broadcast_bound(bound: float | Tensor, inputs: Tensor) -> Tensor:
-    """A bound as a tensor shaped like one input."""
+def broadcast_bound(bound: float | Tensor, inputs: Tensor, *, rows: bool = False) -> Tensor:
+    """A bound as a tensor shaped like one input, or like all where it has `rows`."""
     value = torch.as_tensor(bound, dtype=inputs.dtype, device=inputs.device)
     try:
+        if rows and value.ndim == inputs.ndim:
+            return value.expand(inputs.shape)
         return value.expand(inputs.shape[1:])
     except RuntimeError:
         raise SurefootError(

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from types import CodeType
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -65,6 +66,25 @@ def training_nodes(graph: torch.fx.Graph) -> Iterator[str]:
         place = _TRAINING.get(node.target)
         if place is not None and len(node.args) > place and node.args[place] is True:
             yield node.name
+
+
+def reads_mode(module: nn.Module) -> bool:
+    """Whether the module's own code looks at `training`: else its mode makes no difference."""
+    own = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
+    return isinstance(module, torch.jit.ScriptModule) or any(
+        "training" in code.co_names
+        for kind in own
+        for function in vars(kind).values()
+        for code in _codes(getattr(function, "__code__", None))
+    )
+
+
+def _codes(code: Any) -> Iterator[CodeType]:
+    """A function's code and that of the functions written inside it."""
+    if isinstance(code, CodeType):
+        yield code
+        for constant in code.co_consts:
+            yield from _codes(constant)
 
 
 def evaluate(module: nn.Module) -> None:

@@ -13,6 +13,7 @@ from surefoot.attack import _beta
 from surefoot.attack._beta import Beta
 from surefoot.attack._case import Case, SecondOrder, check_classes, check_decoys, view_of
 from surefoot.attack._result import AttackResult
+from surefoot.attack._room import box_of
 from surefoot.attack._scores import default_k, similarities
 from surefoot.attack._search import Best, Goal, Search
 from surefoot.budget import Box, Budget
@@ -136,7 +137,7 @@ class AttributionAttack(Recipe, ABC):
             budgets = self._budgets()
             for budget in budgets:
                 budget.check()
-                checks.check_bounds(request.inputs, request.bounds(budget.bounds))
+                box_of(request, budget)
                 check_decoys(explainer, budget.bounds)
                 check_decoys(score_with, budget.bounds)
             case = Case.of(request, explainer, score_with, score_model)
@@ -183,9 +184,7 @@ class AttributionAttack(Recipe, ABC):
         return each
 
     def _run(self, case: Case, budget: Budget) -> AttackResult:
-        bounds = case.request.bounds(budget.bounds)
-        low, high = checks.check_bounds(case.request.inputs, bounds)
-        box = Box(case.request.inputs, low, high)
+        box = box_of(case.request, budget)
         clean = self.reduced(case.maps, case.request.layout)
         self.entries(clean)
         best = self.explore(case, budget, box, self.hold(clean))

@@ -116,13 +116,18 @@ def fresh(explainer: Explainer) -> Explainer:
     )
 
 
+_NO_CLASSES = (gradients.has_one_output, gradients.are_independent)
+
+
 def check_classes(request: Query, *explainers: object) -> None:
     """Raise where there is no predicted class to keep, or decoys would move several inputs."""
-    if gradients.is_flat(request.model) or gradients.has_one_output(request.model):
+    model = request.model
+    if any(told(model) for told in (gradients.is_flat, *_NO_CLASSES)):
         raise SurefootError(
-            "an attack on maps keeps the predicted class, and this model's outputs are no classes; "
-            'write surefoot.models.Classifier(model, output="binary") for one logit, '
-            'output="segmentation", or a callable that gives logits (N, K)'
+            "an attack on maps keeps the predicted class, and this model's outputs are no classes "
+            'that exclude each other; write surefoot.models.Classifier(model, output="binary") for '
+            'one logit, output="segmentation", or for one label of several output=lambda found: '
+            "surefoot.models.binary(found[:, 3])"
         )
     decoys = [one for one in map(_decoys_in, explainers) if one is not None]
     if decoys and isinstance(request.layout, Parts):

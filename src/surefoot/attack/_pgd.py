@@ -46,6 +46,7 @@ class PGD(_Ascent):
 
     Args:
         budget: an `Linf` or `L2`.
+        targeted: whether the labels are the classes wanted, in place of those to be lost.
         loss: "cross_entropy", or "margin" (best other logit minus the label's).
         seed: of random starts, shared by all samples.
         progress: True for a bar, or a callable that gets the steps done and their number.
@@ -73,7 +74,7 @@ class PGD(_Ascent):
                 if not len(which):
                     break
                 some = replace(request.take(which), inputs=points[which])
-                value, slope = loss_and_slope(some, self.loss)
+                value, slope = loss_and_slope(some, self.loss, targeted=self.targeted)
                 better = value > highest[which]
                 highest[which[better]] = value[better]
                 worst[which[better]] = points[which[better]]
@@ -101,12 +102,16 @@ class FGSM(_Ascent):
         once = replace(
             self.budget, steps=1, step_size=self.budget.radius, restarts=1, random_start=False
         )
-        return PGD(once, loss=self.loss).search(request, box)
+        return PGD(once, loss=self.loss, targeted=self.targeted).search(request, box)
 
 
-def loss_and_slope(request: Query, loss: Loss) -> tuple[Tensor, Tensor]:
-    """The loss (n,), infinite where the label is lost already, and its gradient (n, ...)."""
+def loss_and_slope(request: Query, loss: Loss, *, targeted: bool = False) -> tuple[Tensor, Tensor]:
+    """The loss (n,), infinite where the goal is reached already, and its gradient (n, ...).
+
+    It grows as the label's score falls, or rises if the label is wanted.
+    """
     score, sign = _SCORES[loss]
+    sign = -sign if targeted else sign
     values, slope = request.inputs.new_empty(len(request.inputs)), torch.empty_like(request.inputs)
 
     def compute(block: Block) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,7 +120,7 @@ def loss_and_slope(request: Query, loss: Loss) -> tuple[Tensor, Tensor]:
 
         def value(points: Tensor) -> Tensor:
             logits = gradients.forward(some.model, points, some.extra)
-            lost.append(logits.argmax(1) != some.target)
+            lost.append((logits.argmax(1) == some.target) == targeted)
             return sign * gradients.class_scores(logits, some.target, score)
 
         return (*gradients.value_and_gradient(value, some.inputs), lost[0])

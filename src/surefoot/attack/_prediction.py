@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks, gradients
+from surefoot.attack._room import box_of
 from surefoot.budget import Box, Budget
 from surefoot.errors import SurefootError
 from surefoot.gradients import Inputs, Query
@@ -23,7 +24,7 @@ class PredictionResult:
         attack: the recipe.
         originals: (N, ...), the clean inputs; of several inputs a tuple, here and below.
         inputs: (N, ...), each sample's worst iterate, or the clean input where that is worst.
-        labels: (N,), what should be predicted.
+        labels: (N,), what should be predicted; of a targeted attack what should not.
         predictions: (N,), what is.
     """
 
@@ -35,8 +36,12 @@ class PredictionResult:
 
     @property
     def robust(self) -> Tensor:
-        """Whether the label is still predicted, (N,) bool; its mean is the accuracy."""
-        return self.predictions == self.labels
+        """Whether the label is still predicted, (N,) bool; its mean is the accuracy.
+
+        Of a targeted attack whether the class wanted is not.
+        """
+        reached = self.predictions == self.labels
+        return ~reached if getattr(self.attack, "targeted", False) else reached
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,9 +71,11 @@ class PredictionAttack(Recipe, ABC):
 
     Args:
         budget: an `Linf` or `L2`.
+        targeted: whether the labels given are the classes wanted, in place of those to be lost.
     """
 
     budget: Budget
+    targeted: bool = field(default=False, kw_only=True)
 
     def __call__(
         self,
@@ -84,7 +91,8 @@ class PredictionAttack(Recipe, ABC):
             model: module from inputs (N, ...) to logits (N, K), in evaluation mode.
             inputs: floating point (N, ...), inside the budget's bounds; or a tuple of several,
                 as in `AttributionAttack`.
-            labels: the classes to be lost, one or (N,); None takes the clean predictions.
+            labels: the classes to be lost, one or (N,); None takes the clean predictions. Of a
+                targeted attack the classes wanted.
             extra: further keyword inputs of the model, leading dimension N.
 
         Returns:
@@ -94,11 +102,11 @@ class PredictionAttack(Recipe, ABC):
             SurefootError: inputs outside the bounds, a setting out of range.
         """
         self.check(extra)
+        if self.targeted and labels is None:
+            raise SurefootError("a targeted attack needs labels: the classes wanted")
         with torch.inference_mode(False), torch.no_grad():
             request = gradients.query(model, inputs, labels, extra, False, several=True)
-            bounds = request.bounds(self.budget.bounds)
-            low, high = checks.check_bounds(request.inputs, bounds)
-            worst = self.search(request, Box(request.inputs, low, high))
+            worst = self.search(request, box_of(request, self.budget))
         predictions = gradients.predict(request.model, worst, request.extra).argmax(1)
         clean, found = request.returned(request.inputs), request.returned(worst)
         return PredictionResult(self, clean, found, request.target, predictions)

@@ -68,7 +68,8 @@ def factors(explainer: Explainer, request: Query) -> Parts:
         return Parts(mean, request.inputs if type(explainer) is InputXGradient else None, logits)
     if type(explainer) is IntegratedGradients:
         way = request.inputs - request.start(explainer.baseline)
-        return Parts(mean_gradient(explainer, request, request), way)
+        mean = mean_gradient(explainer, request, request)
+        return Parts(mean, way if explainer.multiply_by_inputs else None)
     return Parts(mean_gradient(explainer, request, request), None)
 
 

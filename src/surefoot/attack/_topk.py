@@ -1,13 +1,17 @@
 """The top-k attack of Ghorbani, Abid and Zou (arXiv 1710.10547)."""
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from surefoot import metric
 from surefoot.attack._base import AttributionAttack, Held
 from surefoot.attack._objectives import shares
+from surefoot.errors import SurefootError
 from surefoot.maps import Count, top
+
+Keep = Literal["topk_intersection", "kendall"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,6 +25,8 @@ class TopK(AttributionAttack):
     Args:
         budget: an `Linf` or `L2`, or several.
         k: number of places, or their share if a float below 1.
+        keep: by which score, the lower the better, iterates are chosen: the released code of RAR
+            (arXiv 1905.09957) keeps the one of least Kendall correlation.
 
     >>> import torch
     >>> from surefoot.attack import Linf
@@ -37,8 +43,11 @@ class TopK(AttributionAttack):
     own_score = "topk_intersection"
 
     k: Count | None = field(default=1000, kw_only=True)
+    keep: Keep = field(default="topk_intersection", kw_only=True)
 
     def hold(self, reduced: Tensor) -> Held:
+        if self.keep not in get_args(Keep):
+            raise SurefootError(f"keep={self.keep!r}, choose one of {get_args(Keep)}")
         inside = top(reduced.flatten(1), self.entries(reduced)).view_as(reduced)
         return {"clean": reduced, "inside": inside}
 
@@ -46,4 +55,10 @@ class TopK(AttributionAttack):
         return -(shares(reduced) * held["inside"]).flatten(1).sum(1)
 
     def score(self, reduced: Tensor, held: Held) -> Tensor:
+        if self.keep == "kendall":
+            return metric.kendall(held["clean"], reduced)
         return metric.topk_intersection(held["clean"], reduced, self.entries(reduced))
+
+    @property
+    def score_name(self) -> str:
+        return self.keep

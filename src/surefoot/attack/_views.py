@@ -151,15 +151,7 @@ class Adaptive(View):
             search()
             found = [self.held[int(i)] for i in moment.which]
             each = (
-                self.explainer.at_offsets(
-                    one.model,
-                    one.inputs,
-                    offsets[None],
-                    one.target,
-                    extra=one.extra,
-                    create_graph=False,
-                    layout=one.layout,
-                )
+                self._over(replace(one, create_graph=False), offsets[None])
                 for one, offsets in zip(singles(request), found, strict=True)
             )
             return torch.cat(list(each))
@@ -198,17 +190,22 @@ class Adaptive(View):
 
         def attribute(request: Query, which: Tensor) -> Tensor:
             places = [order[int(i)] for i in which]
-            return self.explainer.at_offsets(
-                request.model,
-                request.inputs,
-                offsets[places],
-                request.target,
-                extra=request.extra,
-                create_graph=True,
-                layout=request.layout,
-            )
+            return self._over(replace(request, create_graph=True), offsets[places])
 
         return exact(attribute, moment, objective, 1)
+
+    def _over(self, asked: Query, offsets: Tensor) -> Tensor:
+        """The map over decoys at these offsets (n, S, ...)."""
+        with gradients.numbered(asked.numbers, asked.count):
+            return self.explainer.at_offsets(
+                asked.model,
+                asked.inputs,
+                offsets,
+                asked.target,
+                extra=asked.extra,
+                create_graph=asked.create_graph,
+                layout=asked.layout,
+            )
 
     def _finite(self, moment: Moment, offsets: Tensor, objective: Objective) -> Tensor:
         base = second.base_of(self.explainer)

@@ -134,7 +134,8 @@ def _sample(work: Work, number: int) -> Batch | None:
 def _shown(unit: Unit, batch: Batch, about: Mapping[str, Any]) -> Shown:
     model = unit.model[1]
     there = batch.to(device_of(model))
-    found = run(unit.trial.draws[0], unit, there)  # type: ignore[union-attr]
+    with gradients.numbered(there.numbers):
+        found = run(unit.trial.draws[0], unit, there)  # type: ignore[union-attr]
     extra = dict(there.extra) or None
     classes = [gradients.predict(model, x, extra).argmax(1) for x in (there.inputs, found.inputs)]
     difference = (found.inputs - there.inputs)[0].float().cpu()

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from surefoot import gradients
 from surefoot.attack import AttackResult
 from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, Values, words
@@ -133,13 +134,14 @@ def measure(unit: Unit, batch: Batch) -> Rows:
         SurefootError: explainer, attack or metric cannot do it; the message names them.
     """
     there = batch.to(device_of(unit.model[1]))
-    if unit.trial is None:
-        values, kept = _clean(unit, there), torch.ones(len(batch), dtype=torch.bool)
-    else:
-        values, kept = _attacked(unit, unit.trial, there)
-        if unit.threat == NATURAL:  # a map of another prediction is not to be like the first
-            out = ~kept.cpu().numpy()
-            values = {name: np.where(out, np.nan, value) for name, value in values.items()}
+    with gradients.numbered(there.numbers):
+        if unit.trial is None:
+            values, kept = _clean(unit, there), torch.ones(len(batch), dtype=torch.bool)
+        else:
+            values, kept = _attacked(unit, unit.trial, there)
+    if unit.threat == NATURAL:  # a map of another prediction is not to be like the first
+        out = ~kept.cpu().numpy()
+        values = {name: np.where(out, np.nan, value) for name, value in values.items()}
     return Rows(unit, batch.numbers.numpy(), batch.labels.numpy(), kept.cpu().numpy(), values)
 
 

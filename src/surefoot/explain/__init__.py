@@ -1,11 +1,11 @@
 """Explainers: frozen recipes, called as `explainer(model, inputs, target) -> attributions`."""
 
-from surefoot.explain._adapters import bind as bind, quantus as quantus
 from surefoot.explain._base import (
     Explainer as Explainer,
     Function as Function,
     as_explainer as as_explainer,
 )
+from surefoot.explain._bound import bind as bind
 from surefoot.explain._captum import Captum as Captum
 from surefoot.explain._decoy import Decoy as Decoy
 from surefoot.explain._expected import ExpectedGradients as ExpectedGradients
@@ -14,8 +14,11 @@ from surefoot.explain._explanation import (
     join_explanations as join_explanations,
 )
 from surefoot.explain._gradient import Gradient as Gradient, InputXGradient as InputXGradient
-from surefoot.explain._integrated import IntegratedGradients as IntegratedGradients
+from surefoot.explain._integrated import (
+    IntegratedGradients as IntegratedGradients,
+)
 from surefoot.explain._named import EXPLAINERS as EXPLAINERS, from_json as from_json, parse as parse
+from surefoot.explain._quantus import quantus as quantus
 from surefoot.explain._smooth import SmoothGrad as SmoothGrad
 from surefoot.maps import heatmap as heatmap, reduce as reduce
 from surefoot.recipes import tensors as tensors, to_json as to_json

@@ -166,8 +166,10 @@ class Function(Explainer):
 
 
 def _probabilities(model: nn.Module, logits: Tensor) -> Tensor:
-    """Softmax of logits (N, K); NaN where the outputs are no logits of classes."""
-    if logits.shape[1] == 1 or gradients.is_flat(model):
+    """Softmax of logits (N, K), sigmoid of independent ones; NaN where they are of no classes."""
+    if gradients.are_independent(model):
+        return logits.sigmoid()
+    if gradients.has_one_output(model) or gradients.is_flat(model):
         return torch.full_like(logits, torch.nan)
     gradients.warn_of_softmax(logits)
     return logits.softmax(1)

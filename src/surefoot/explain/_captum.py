@@ -1,23 +1,24 @@
 """Any attribution method of captum (captum.ai) as an explainer."""
 
-import random
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from surefoot import gradients, programs
+from surefoot import gradients, programs, turns
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer, check_attributions, check_classes, refuse_graph
 from surefoot.explain._captum_hooks import check_hooks, family, untouched
+from surefoot.explain._captum_layers import find_layer, in_grid, needs_layer
 from surefoot.explain._captum_options import INNER, find_methods, fit, signature, split_options
+from surefoot.explain._captum_sums import sums_up, warn_of_sums
 from surefoot.gradients import Query, Score
+from surefoot.undo import draws_kept
 
 # Methods whose map of a sample was found not to depend on the rest of its batch; any other runs
 # one sample at a time.
@@ -37,7 +38,9 @@ class Captum(Explainer):
     Cannot be differentiated through. Methods that draw random numbers restart from `seed` for
     each sample and leave the global random state alone. Methods that depend on the rest of the
     batch run one sample at a time. A map of a layer, such as LayerGradCam's, is summed over
-    channels, resized to the input (bilinear, align_corners=False) and copied to every channel.
+    channels, resized to the input (bilinear, align_corners=False) and copied to every channel;
+    tokens of a vision transformer are laid out as the grid they are, and where no `layer` is
+    named, it is the last one with places on which the score depends.
     captum's defaults hold: Saliency takes absolute values unless abs=False is given.
 
     Args:
@@ -86,34 +89,48 @@ class Captum(Explainer):
 
     def attribute(self, request: Query) -> Tensor:
         refuse_graph(request, repr(self))
-        *_, method = methods = find_methods(self.algorithm, self.options)
+        options = self.options
+        *_, method = methods = find_methods(self.algorithm, options)
         _check_score(method, self.score)
         eager = programs.eagerly(request.model)
         with torch.inference_mode(False), torch.enable_grad(), eager:
             request = _plain(request)
             check_classes(request)
-            check_hooks(method, request)
+            whole = check_hooks(method, request)
+            if needs_layer(methods, options):
+                options = {**options, "layer": find_layer(request)}
 
             def compute(block: Block) -> Tensor:
-                return self._one_batch(methods, request.take(block.samples))
+                return self._one_batch(methods, options, request.take(block.samples), whole)
 
             rows = rows_per_batch(request.inputs, self.chunk)
             rows = rows if _batchable(methods[0], request.model) else 1
             parts = each_block(len(request.inputs), 1, rows, compute)
             return gradients.sum_blocks(parts, request.inputs)
 
-    def _one_batch(self, methods: list[type], request: Query) -> Tensor:
+    def _one_batch(
+        self, methods: list[type], options: Mapping[str, Any], request: Query, whole: bool
+    ) -> Tensor:
         inputs = request.inputs.clone().requires_grad_()
-        construct, call = split_options(methods, fit(self.options, methods[0], request))
-        call["additional_forward_args"] = tuple(request.extra.values()) or None
-        if any("target" in signature(method, "attribute") for method in methods):
-            call["target"] = request.target
-        with untouched(request.model), _seeded(self.seed, inputs), _quiet(methods[0]):
+        seeded = draws_kept([inputs.device] if inputs.is_cuda else [], self.seed)
+        with turns.alone(), untouched(request.model), seeded, _quiet(methods[0]):
+            construct, call = split_options(methods, fit(options, methods[0], request))
+            if isinstance(construct.get("layer"), nn.Module):
+                construct["layer"] = in_grid(construct["layer"], request)
+            call["additional_forward_args"] = tuple(request.extra.values()) or None
+            if any("target" in signature(method, "attribute") for method in methods):
+                call["target"] = request.target
+            check = whole and sums_up(methods, options)
+            if check:
+                call["return_convergence_delta"] = True
             built: Any = _Scored(request.model, tuple(request.extra), self.score)
             for method in reversed(methods):
                 own = construct.keys() & signature(method, "__init__").keys() - {INNER}
                 built = method(built, **{name: construct[name] for name in own})
             result = built.attribute(inputs, **call)
+        if check:
+            result, delta = result
+            warn_of_sums(methods[0], result, delta)
         return check_attributions(_spread(result, request), inputs, repr(self))
 
 
@@ -156,8 +173,8 @@ def _spread(result: object, request: Query) -> object:
     if result.ndim != inputs.ndim or len(result) != len(inputs):
         return result
     if request.needed_layout() == "tokens":
-        same = result.shape[1] == inputs.shape[1]
-        return result.sum(2, keepdim=True).expand_as(inputs) if same else result
+        same = result.shape[2] == inputs.shape[1]  # the places are behind, see `in_grid`
+        return result.sum(1).unsqueeze(2).expand_as(inputs) if same else result
     mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[result.ndim]
     plane = nn.functional.interpolate(
         result.sum(1, keepdim=True), inputs.shape[2:], mode=mode, align_corners=False
@@ -169,25 +186,7 @@ def _plain(request: Query) -> Query:
     """The request with copies that captum may mark and that are no inference tensors."""
     extra = {name: value.detach().clone() for name, value in request.extra.items()}
     inputs, target = request.inputs.detach().clone(), request.target.clone()
-    return Query(request.model, inputs, target, extra, layout=request.layout)
-
-
-@contextmanager
-def _seeded(seed: int, like: Tensor) -> Iterator[None]:
-    """PyTorch's, NumPy's and Python's random state set to `seed`, and put back afterwards."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    with torch.random.fork_rng([like.device] if like.is_cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if like.is_cuda:
-            with torch.cuda.device(like.device):
-                torch.cuda.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
+    return replace(request, inputs=inputs, target=target, extra=extra, create_graph=False)
 
 
 @contextmanager

@@ -7,8 +7,7 @@ gradient there. So the activations of one forward pass are counted, however they
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from surefoot import gradients, programs
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.gradients import Query
+from surefoot.undo import Undo
 
 _RECTIFIERS = frozenset(
     {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "threshold", "leaky_relu", "prelu"}
@@ -79,8 +79,10 @@ def family(method: type) -> Family | None:
     return next((each for each in FAMILIES if each.names(method)), None)
 
 
-def check_hooks(method: type, request: Query) -> None:
-    """Raise or warn if captum's hooks miss activations of this model; one forward pass.
+def check_hooks(method: type, request: Query) -> bool:
+    """Whether captum's hooks see all activations of this model; raises or warns if not.
+
+    It takes one forward pass.
 
     Raises:
         SurefootError: not one activation is a module the method can hook, or a module that may
@@ -91,7 +93,7 @@ def check_hooks(method: type, request: Query) -> None:
     """
     group = family(method)
     if group is None:
-        return
+        return True
     made = programs.hidden(request.model, "scripted", "exported")
     if made:
         raise SurefootError(
@@ -108,7 +110,7 @@ def check_hooks(method: type, request: Query) -> None:
         )
     called, hooked = sum(functions.values()), sum(modules.values())
     if called <= hooked:
-        return
+        return True
     told = f"{called - hooked} of {called} activations ({', '.join(functions)})"
     if not hooked:
         raise SurefootError(
@@ -122,6 +124,7 @@ def check_hooks(method: type, request: Query) -> None:
         SurefootWarning,
         stacklevel=2,
     )
+    return False
 
 
 def _count(request: Query, group: Family) -> tuple[Counter[str], Counter[str]]:
@@ -156,25 +159,34 @@ class _Counting(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def untouched(model: nn.Module) -> Undo[None]:
     """Whatever is done to the modules inside, they are as before afterwards.
 
-    Hooks, attributes and parameter storage are put back. In-place activations are switched off
-    meanwhile: they overwrite what hooks on modules and layers look at.
+    Hooks, attributes and parameter storage are put back, whatever ends the block. In-place
+    activations are switched off meanwhile: they overwrite what hooks on modules and layers look at.
     """
-    before = [(vars(module), dict(vars(module))) for module in model.modules()]
-    tables = [(v, v.copy()) for _, held in before for v in held.values() if isinstance(v, dict)]
-    storage = [(parameter, parameter.data) for parameter in model.parameters()]
-    try:
+
+    def do(undo: Undo[None]) -> None:
+        before = [(vars(module), dict(vars(module))) for module in model.modules()]
+        tables = [(v, v.copy()) for _, held in before for v in held.values() if isinstance(v, dict)]
+        storage = [(parameter, parameter.data) for parameter in model.parameters()]
+        undo.then(lambda: _restore([*before, *tables], storage))
         for live, held in before:
             live.update({"inplace": False} if held.get("inplace") is True else {})
-        yield
-    finally:
-        # In place: handles of the caller's own hooks refer to these very dicts.
-        for live, held in [*before, *tables]:
-            live.clear()
-            live.update(held)
-        for parameter, values in storage:
-            if parameter.data_ptr() != values.data_ptr():
-                parameter.data = values
+
+    return Undo(do)
+
+
+def _restore(
+    tables: list[tuple[dict[str, Any], dict[str, Any]]],
+    storage: list[tuple[nn.Parameter, torch.Tensor]],
+) -> None:
+    # In place, and never empty on the way: handles of the caller's own hooks refer to these very
+    # dicts, and an interrupt may come between.
+    for live, held in tables:
+        live.update(held)
+        for name in live.keys() - held.keys():
+            del live[name]
+    for parameter, values in storage:
+        if parameter.data_ptr() != values.data_ptr():
+            parameter.data = values

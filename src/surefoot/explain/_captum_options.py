@@ -79,19 +79,17 @@ def fit(options: Mapping[str, Any], method: type, request: Query) -> dict[str, A
         elif name == "baselines" and "Shap" in method.__name__ and isinstance(value, int | float):
             fitted[name] = torch.full_like(request.inputs[:1], value).repeat_interleave(2, 0)
         elif isinstance(value, Tensor):
-            fitted[name] = _fit_tensor(value, name, method, request.inputs)
+            fitted[name] = _fit_tensor(value, name, method, request)
         else:
             fitted[name] = value
     return fitted
 
 
-def _fit_tensor(value: Tensor, name: str, method: type, inputs: Tensor) -> Tensor:
+def _fit_tensor(value: Tensor, name: str, method: type, request: Query) -> Tensor:
+    inputs = request.inputs
     value = value.to(inputs) if value.is_floating_point() else value.to(inputs.device)
     if value.shape == inputs.shape[1:]:
         value = value[None]
-    if value.ndim and len(value) > 1 and not (name == "baselines" and "Shap" in method.__name__):
-        raise SurefootError(
-            f"{name} has shape {tuple(value.shape)}, expected one for all samples, (1, ...): an "
-            "explainer's settings do not depend on the batch"
-        )
-    return value
+    if name == "baselines" and "Shap" in method.__name__:
+        return value
+    return request.each(value, name) if value.ndim else value

@@ -1,6 +1,6 @@
 """Expected Gradients (Erion et al., arXiv 1906.10670)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,12 +27,16 @@ class ExpectedGradients(Explainer):
         samples: number of draws.
         score: what is differentiated, see `Gradient`.
         seed: of the draws.
+        multiply_by_inputs: whether x - b_j is a factor.
+        std: standard deviation of the noise added to x in each draw, as GradientShap has it.
     """
 
     baselines: Tensor | tuple[Tensor, ...]
     samples: int = 50
     score: Score = "logit"
     seed: int = 0
+    multiply_by_inputs: bool = field(default=True, kw_only=True)
+    std: float = field(default=0.0, kw_only=True)
 
     def attribute(self, request: Query) -> Tensor:
         inputs = request.inputs
@@ -43,18 +47,22 @@ class ExpectedGradients(Explainer):
         def compute(block: Block) -> Tensor:
             here = starts[:, block.variants]
             way = inputs[block.samples, None] - here
+            if self.std:
+                way = way + self.std * draws.normal(self.seed + 1, block.variants, inputs)
             points = here + alphas[:, block.variants] * way
             rows = request.take(block.samples).expand(points)
             slopes = gradients.input_gradient(rows, self.score).view_as(points)
-            return (way * slopes).sum(1)
+            return (way * slopes if self.multiply_by_inputs else slopes).sum(1)
 
         rows = rows_per_batch(inputs, self.chunk)
         parts = each_block(len(inputs), self.samples, rows, compute)
         return gradients.sum_blocks(parts, inputs) / self.samples
 
     def _draw(self, request: Query) -> tuple[Tensor, Tensor]:
-        if self.samples < 1:
-            raise SurefootError(f"samples={self.samples}, expected at least 1")
+        if self.samples < 1 or not self.std >= 0:
+            raise SurefootError(
+                f"samples={self.samples}, std={self.std}: expected samples >= 1 and std >= 0"
+            )
         inputs, baselines = request.inputs, self.baselines
         if isinstance(baselines, tuple) and isinstance(request.layout, Parts):
             baselines = request.layout.join(baselines)

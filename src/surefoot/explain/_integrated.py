@@ -1,7 +1,7 @@
 """Integrated Gradients (Sundararajan, Taly, Yan, arXiv 1703.01365)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,11 +23,14 @@ class IntegratedGradients(Explainer):
 
     Args:
         steps: points of the quadrature; "trapezoid" uses both ends and needs at least 2.
-        baseline: x0 as a number, a tensor broadcastable to the inputs, or a callable that maps
-            the inputs to one; of several inputs a tuple of these, one for each.
+        baseline: x0 as a number, a tensor broadcastable to the inputs or with one row for each of
+            the call's samples, or a callable that maps the inputs to one; of several inputs a
+            tuple of these, one for each.
         score: what is differentiated, see `Gradient`.
         quadrature: "gausslegendre" (default), "midpoint", "trapezoid", "left" or "right"
             Riemann sum; the attributional-robustness literature uses "right".
+        multiply_by_inputs: whether the way gone is a factor; False leaves the averaged gradient,
+            which does not add up to a difference of scores.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 2, bias=False).eval()
@@ -40,6 +43,7 @@ class IntegratedGradients(Explainer):
     baseline: Baseline | tuple[Baseline, ...] = 0.0
     score: Score = "logit"
     quadrature: Quadrature = "gausslegendre"
+    multiply_by_inputs: bool = field(default=True, kw_only=True)
 
     def attribute(self, request: Query) -> Tensor:
         alphas, weights = quadrature_rule(self.quadrature, self.steps)
@@ -51,7 +55,8 @@ class IntegratedGradients(Explainer):
             here, there = start[block.samples, None], way[block.samples, None]
             return here + alphas[block.variants] * there
 
-        return way * gradients.mean_gradient(request, self.score, path, weights, self.chunk)
+        mean = gradients.mean_gradient(request, self.score, path, weights, self.chunk)
+        return way * mean if self.multiply_by_inputs else mean
 
     def completeness_gap(
         self,

@@ -29,10 +29,12 @@ from surefoot.gradients._query import (
     Query as Query,
     Target as Target,
     companions as companions,
+    numbered as numbered,
     ordinary as ordinary,
     query as query,
 )
 from surefoot.gradients._run import (
+    are_independent as are_independent,
     forward as forward,
     has_one_output as has_one_output,
     predict as predict,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from surefoot.errors import SurefootError
 from surefoot.gradients._calls import arranged
-from surefoot.gradients._run import run
+from surefoot.gradients._run import are_independent, has_one_output, run
 from surefoot.maps import Parts
 
 
@@ -62,7 +62,14 @@ def is_flat(model: nn.Module) -> bool:
 
 
 def check_score(model: nn.Module, score: str) -> None:
-    """Raise where a score compares classes and the target is one entry of an output (N, ...)."""
+    """Raise where a score compares classes and the model's outputs are none, or not exclusive."""
+    if score != "logit" and (are_independent(model) or has_one_output(model)):
+        raise SurefootError(
+            f"score={score!r} compares classes that exclude each other, which this model's outputs "
+            'are not; use score="logit", or explain one of them against its absence: '
+            "surefoot.models.Classifier(net, output=lambda found: "
+            "surefoot.models.binary(found[:, 3]))"
+        )
     if score != "logit" and is_flat(model):
         raise SurefootError(
             f"score={score!r} compares classes, but the target has several indices; use "

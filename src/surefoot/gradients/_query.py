@@ -1,6 +1,8 @@
 """One request of an explainer, checked at the door, which travels with its rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,13 +19,15 @@ from surefoot.maps import AnyLayout, Layout, Parts, known_layout, layout_of
 Inputs = Tensor | Sequence[Tensor]
 Target = checks.Target | Sequence[int] | Sequence[tuple[int, ...]]
 
+_ROWS: ContextVar[tuple[Tensor | None, int | None]] = ContextVar("rows", default=(None, None))
+
 
 @dataclass(frozen=True)
 class Query:
     """One request, checked: what is explained, for which class, and whether a graph is wanted.
 
-    Explainers pass it down to the explainers they wrap; `expand` and `take` keep `target` and
-    `extra` in step with the rows.
+    Explainers pass it down to the explainers they wrap; `expand` and `take` keep `target`,
+    `extra` and `rows` in step.
 
     Attributes:
         model: what is called; several inputs and arguments that are the same for all samples are
@@ -34,6 +38,8 @@ class Query:
         create_graph: whether the result is to be differentiated.
         layout: what the axes of the inputs mean, None where three axes are left unsaid; of
             several inputs their `Parts`.
+        rows: (n,), which of the call's samples each row belongs to; None where each is its own.
+        samples: how many the call has, if known.
     """
 
     model: nn.Module
@@ -42,6 +48,36 @@ class Query:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     create_graph: bool = False
     layout: AnyLayout | None = None
+    rows: Tensor | None = None
+    samples: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many samples the call has."""
+        return len(self.inputs) if self.samples is None else self.samples
+
+    @property
+    def numbers(self) -> Tensor:
+        """Which sample of the call each row belongs to, (n,)."""
+        if self.rows is None:
+            return torch.arange(len(self.inputs), device=self.inputs.device)
+        return self.rows
+
+    def each(self, value: Tensor, name: str, ndim: int | None = None) -> Tensor:
+        """A setting for these rows: one for all, (...) or (1, ...), or one row a sample.
+
+        Raises:
+            SurefootError: another number of rows than the call has samples.
+        """
+        if value.ndim < (self.inputs.ndim if ndim is None else ndim) or len(value) == 1:
+            return value
+        known = self.rows is not None and self.samples is None
+        if len(value) != self.count and not (known and len(value) > int(self.numbers.max())):
+            raise SurefootError(
+                f"{name} has shape {tuple(value.shape)}, expected one for all samples, (1, ...), "
+                f"or one row for each of the {self.count} samples of the call"
+            )
+        return value[self.numbers.to(value.device)]
 
     def axes(self) -> AnyLayout:
         """What the axes of the inputs mean, of several inputs their `Parts`.
@@ -85,14 +121,19 @@ class Query:
             SurefootError: it does not broadcast to the inputs, or is not finite.
         """
         if not isinstance(self.layout, Parts):
-            return paths.resolve_baseline(baseline, self.inputs)  # type: ignore[arg-type]
+            return self._start(baseline, self.inputs)
         inputs = self.layout.split(self.inputs)
         each = baseline(inputs) if callable(baseline) else baseline  # type: ignore[arg-type]
         many = each if isinstance(each, tuple) else (each,) * len(inputs)
         if len(many) != len(inputs):
             raise SurefootError(f"{len(many)} baselines came for {len(inputs)} inputs")
         found = zip(many, inputs, strict=True)
-        return self.layout.join([paths.resolve_baseline(one, x) for one, x in found])
+        return self.layout.join([self._start(one, x) for one, x in found])
+
+    def _start(self, baseline: Any, inputs: Tensor) -> Tensor:
+        if isinstance(baseline, Tensor):
+            baseline = self.each(baseline, "the baseline", inputs.ndim)
+        return paths.resolve_baseline(baseline, inputs)
 
     def bounds(self, bounds: Any) -> checks.Bounds:
         """Bounds of the inputs; for several inputs each end is a number, or one for each.
@@ -119,6 +160,8 @@ class Query:
             inputs=self.inputs[samples],
             target=self.target[samples],
             extra={name: value[samples] for name, value in self.extra.items()},
+            rows=self.numbers[samples],
+            samples=self.count,
         )
 
     def expand(self, variants: Tensor) -> "Query":
@@ -129,6 +172,8 @@ class Query:
             inputs=variants.flatten(0, 1),
             target=self.target.repeat_interleave(times),
             extra={name: value.repeat_interleave(times, 0) for name, value in self.extra.items()},
+            rows=self.numbers.repeat_interleave(times),
+            samples=self.count,
         )
 
 
@@ -182,7 +227,24 @@ def query(
             labels = predict(model, joined, rows).argmax(1)
         else:
             labels = ordinary(checks.check_target(target, joined))
-    return Query(model, joined, labels, rows, create_graph, axes)
+    numbers, samples = _ROWS.get()
+    if numbers is None or len(numbers) != len(joined):
+        numbers = samples = None
+    return Query(model, joined, labels, rows, create_graph, axes, numbers, samples)
+
+
+@contextmanager
+def numbered(rows: Tensor, samples: int | None = None) -> Iterator[None]:
+    """What is asked for inside, with as many inputs as rows, is about these samples (n,).
+
+    For explainers that are called with tensors in the middle of something larger, so that settings
+    with one row a sample go on to follow it; `samples` is the number of all, if known.
+    """
+    token = _ROWS.set((rows, samples))
+    try:
+        yield
+    finally:
+        _ROWS.reset(token)
 
 
 _ONE_NUMBER = (

@@ -39,11 +39,21 @@ def forward(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> Te
 
 
 def has_one_output(model: nn.Module) -> bool:
-    """Whether a model, or what it wraps, says that it gives one number, which is no class."""
-    while isinstance(model, nn.Module):
-        if getattr(model, "one_output", False) is True:
+    """Whether a model, or what it wraps, says that what it gives are no classes."""
+    return _says(model, "one_output")
+
+
+def are_independent(model: nn.Module) -> bool:
+    """Whether a model, or what it wraps, says that its classes do not exclude each other."""
+    return _says(model, "independent")
+
+
+def _says(model: nn.Module, what: str) -> bool:
+    asked: object = model
+    while isinstance(asked, nn.Module):
+        if getattr(asked, what, False) is True:
             return True
-        model = getattr(model, "model", None)  # type: ignore[assignment]
+        asked = getattr(asked, "model", None)
     return False
 
 

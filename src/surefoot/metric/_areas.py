@@ -1,11 +1,13 @@
 """One number from a perturbation curve: deletion, insertion, MoRF and LeRF."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.gradients import Score
+from surefoot.maps import Layout
 from surefoot.metric._baselines import Baseline
 from surefoot.metric._curves import curve, step_by_step
 from surefoot.metric._door import door
@@ -24,10 +26,13 @@ def _by_places(
     steps: int | None = None,
     baseline: Baseline = "mean",
     score: Score = "probability",
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Removal:
-    return step_by_step(grid(model, images, target, extra, chunk), h, baseline, score, steps)
+    return step_by_step(
+        grid(model, images, target, extra, chunk, layout), h, baseline, score, steps
+    )
 
 
 def _by_regions(
@@ -41,10 +46,11 @@ def _by_regions(
     share: float = 1.0,
     baseline: Baseline = "mean",
     score: Score = "probability",
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Removal:
-    asked = grid(model, images, target, extra, chunk)
+    asked = grid(model, images, target, extra, chunk, layout)
     return step_by_step(asked, h, baseline, score, steps, share, region)
 
 

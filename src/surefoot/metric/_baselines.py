@@ -7,16 +7,16 @@ from torch import Tensor
 
 from surefoot import draws
 from surefoot.errors import SurefootError
+from surefoot.maps import Layout, layout_of, place_axes
 from surefoot.metric._blur import blur
 from surefoot.paths import resolve_baseline
 
 Baseline = str | float | Tensor | Callable[[Tensor], Tensor]
 
 
-def mean(images: Tensor) -> Tensor:
-    """Each channel's mean over the image; for tokens (N, T, D) over T; for records over all."""
-    dims = tuple(range(2, images.ndim)) if images.ndim > 3 else (1,)
-    return images.mean(dims, keepdim=True)
+def mean(images: Tensor, layout: Layout | None = None) -> Tensor:
+    """Each channel's mean over its places: a plane, a length, the tokens; of a record over all."""
+    return images.mean(place_axes(layout_of(images, layout=layout)), keepdim=True)
 
 
 def black(images: Tensor) -> Tensor:
@@ -53,8 +53,12 @@ NAMED: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def resolve(baseline: Baseline, images: Tensor) -> Tensor:
-    """The baseline shaped like `images` (N, ...).
+# Names whose value depends on which axes are places.
+NEED_LAYOUT = frozenset({"mean"})
+
+
+def resolve(baseline: Baseline, images: Tensor, layout: Layout | None = None) -> Tensor:
+    """The baseline shaped like `images` (N, ...), which have that layout.
 
     Raises:
         SurefootError: an unknown name, or values that do not broadcast to the images or are not
@@ -63,5 +67,7 @@ def resolve(baseline: Baseline, images: Tensor) -> Tensor:
     if isinstance(baseline, str):
         if baseline not in NAMED:
             raise SurefootError(f"baseline={baseline!r} is unknown; choose one of {list(NAMED)}")
+        if baseline in NEED_LAYOUT:
+            return mean(images, layout).expand_as(images)
         baseline = NAMED[baseline]
     return resolve_baseline(baseline, images)

@@ -1,6 +1,7 @@
 """Whether larger attributions go with larger changes of the score."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +10,9 @@ from surefoot import checks, draws
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
-from surefoot.maps import Count, average, count, ordinal, result_type, rows, wide
-from surefoot.metric._baselines import Baseline, resolve
-from surefoot.metric._evaluate import Grid, grid, place_shape
+from surefoot.maps import Count, Layout, average, count, ordinal, result_type, rows, wide
+from surefoot.metric._baselines import Baseline
+from surefoot.metric._evaluate import Grid, grid
 from surefoot.metric._kinds import MODEL_ATTRIBUTIONS, SIGNED, UP
 from surefoot.metric._noise import given_or_drawn
 from surefoot.metric._registry import measure
@@ -31,7 +32,8 @@ def faithfulness_correlation(
     score: Score = "logit",
     seed: int = 0,
     subsets: Tensor | None = None,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """Correlation of a subset's attributions with the drop when it goes; higher is better.
@@ -61,14 +63,14 @@ def faithfulness_correlation(
     >>> faithfulness_correlation(model, x, x * model.weight.detach()[:1], 0, size=1)
     tensor([1.])
     """
-    asked = grid(model, images, target, extra, chunk)
-    shape = place_shape(attributions, images, "attributions")
+    asked = grid(model, images, target, extra, chunk, layout)
+    shape = asked.place_shape(attributions, "attributions")
     chosen = (
         _subsets(attributions, size, runs, seed)
         if subsets is None
         else _given(subsets, attributions)
     )
-    start = resolve(baseline, images)
+    start = asked.baseline(baseline, attributions)
     gone = chosen.view(len(chosen), *shape)
 
     def points(block: Block) -> Tensor:
@@ -117,7 +119,8 @@ def monotonicity_correlation(
     score: Score = "probability",
     seed: int = 0,
     noise: Tensor | None = None,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """Rank correlation of attributions with what is lost without them; higher is better.
@@ -147,8 +150,8 @@ def monotonicity_correlation(
     >>> monotonicity_correlation(model, x, x * model.weight.detach()[:1], 0, score="logit")
     tensor([1.])
     """
-    asked = grid(model, images, target, extra, chunk)
-    shape = place_shape(attributions, images, "attributions")
+    asked = grid(model, images, target, extra, chunk, layout)
+    shape = asked.place_shape(attributions, "attributions")
     entries = attributions[0].numel()
     groups = min(32, entries) if groups is None else groups
     if not 2 <= groups <= entries:

@@ -6,15 +6,15 @@ the step's count.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws
 from surefoot.gradients import Score
-from surefoot.maps import check_map, rows
-from surefoot.metric._baselines import Baseline, resolve
+from surefoot.maps import Layout, check_map, rows
+from surefoot.metric._baselines import Baseline
 from surefoot.metric._evaluate import Grid, grid
 from surefoot.metric._removal import Order, Removal, even_counts, places
 
@@ -53,7 +53,8 @@ def perturbation_curve(
     region: int = 1,
     reveal: bool = False,
     score: Score = "probability",
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Curve:
     """The score of the target while places are replaced by a baseline, or revealed from it.
@@ -63,7 +64,8 @@ def perturbation_curve(
     Args:
         model: module from images (N, ...) to logits (N, K), in evaluation mode.
         images: floating point (N, ...).
-        h: maps, (N, H, W) for images, (N, T) for tokens, or shaped like the inputs; signs count.
+        h: maps, (N, H, W) for images, (N, L) for signals, (N, T) for tokens, or shaped like the
+            inputs; signs count.
         target: class index, one for each sample, or None for the class predicted for the images.
         order: "morf", most relevant first, or "lerf", least relevant first. For a control in
             random order give `random_map(h)` as the map.
@@ -76,7 +78,8 @@ def perturbation_curve(
             1 is single pixels. Those at the right and lower border may be smaller.
         reveal: start from the baseline and bring the image back instead.
         score: what is followed, see `explain.Gradient`.
-        extra: further keyword inputs of the model, each with leading dimension N.
+        extra: further arguments of the model, see calling an explainer.
+        layout: what the axes of the images mean, where neither the model nor the map tells.
         chunk: images sent through the model at once; None chooses. It does not change results.
 
     Returns:
@@ -93,7 +96,7 @@ def perturbation_curve(
     >>> perturbation_curve(model, x, h, 0, baseline="black", score="logit")
     Curve(share=tensor([0.0000, 0.5000, 1.0000]), score=tensor([[2., 0., 0.]]))
     """
-    asked = grid(model, images, target, extra, chunk)
+    asked = grid(model, images, target, extra, chunk, layout)
     return curve(
         step_by_step(asked, h, baseline, score, steps, share, region), order, reveal=reveal
     )
@@ -110,7 +113,7 @@ def step_by_step(
 ) -> Removal:
     """The removal of a curve's places in even steps."""
     counts = even_counts(h, steps, share, region)
-    return Removal(asked, h, counts, resolve(baseline, asked.images), score, region)
+    return Removal(asked, h, counts, asked.baseline(baseline, h), score, region)
 
 
 def curve(removal: Removal, order: Order = "morf", *, reveal: bool = False) -> Curve:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,7 +10,8 @@ from surefoot import checks, gradients
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query, Score
-from surefoot.maps import check_map
+from surefoot.maps import Layout, check_map, fitted, map_shape
+from surefoot.metric._baselines import NEED_LAYOUT, Baseline, resolve
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,16 @@ class Grid:
 
     request: Query
     chunk: int | None
+
+    def place_shape(self, h: Tensor, name: str = "h") -> tuple[int, ...]:
+        """The shape in which one map of `h` broadcasts to one image, see `place_shape`."""
+        return place_shape(h, self.images, name, self.request.known_layout())
+
+    def baseline(self, baseline: Baseline, h: Tensor) -> Tensor:
+        """The baseline shaped like the images; maps `h` may tell a signal from tokens."""
+        named = isinstance(baseline, str) and baseline in NEED_LAYOUT
+        layout = fitted(h, self.images, layout=self.request.known_layout()) if named else None
+        return resolve(baseline, self.images, layout)
 
     @property
     def images(self) -> Tensor:
@@ -50,6 +62,7 @@ class Grid:
     def score(self, samples: slice, points: Tensor, score: Score) -> Tensor:
         """The named score of the target at variants (n, v, ...) of some samples, (n, v)."""
         target = self.request.target[samples].repeat_interleave(points.shape[1])
+        gradients.check_score(self.request.model, score)
         values = self.logits(samples, points).flatten(0, 1)
         return gradients.class_scores(values, target, score).view(points.shape[:2])
 
@@ -66,34 +79,27 @@ def grid(
     model: nn.Module,
     images: Tensor,
     target: checks.Target,
-    extra: Mapping[str, Tensor] | None,
+    extra: Mapping[str, Any] | None,
     chunk: int | None,
+    layout: Layout | None = None,
 ) -> Grid:
     """What a metric is asked about a model, checked; no gradient flows from it."""
-    return Grid(gradients.query(model, images, target, extra, create_graph=False), chunk)
+    return Grid(gradients.query(model, images, target, extra, False, layout), chunk)
 
 
-def place_shape(h: Tensor, images: Tensor, name: str = "h") -> tuple[int, ...]:
+def place_shape(
+    h: Tensor, images: Tensor, name: str = "h", layout: Layout | None = None
+) -> tuple[int, ...]:
     """The shape in which one map of `h` broadcasts to one image.
 
     Maps are shaped like the images (N, ...), or hold one number a place: (N, H, W) for images
-    (N, C, H, W), (N, T) for tokens (N, T, D).
+    (N, C, H, W), (N, L) for signals (N, C, L), (N, T) for tokens (N, T, D).
 
     >>> import torch
     >>> place_shape(torch.zeros(2, 4, 5), torch.zeros(2, 3, 4, 5))
     (1, 4, 5)
     """
     check_map(h, name)
-    one, image = tuple(h.shape[1:]), tuple(images.shape[1:])
     if h.device != images.device:
         raise SurefootError(f"{name} is on {h.device} and the images on {images.device}")
-    if len(h) == len(images) and one in (image, (1, *image[1:])):
-        return one
-    if len(h) == len(images) and len(image) >= 3 and one == image[1:]:
-        return (1, *one)
-    if len(h) == len(images) and len(image) == 2 and one == image[:1]:
-        return (*one, 1)
-    raise SurefootError(
-        f"{name} has shape {tuple(h.shape)}, which does not fit images {tuple(images.shape)}; "
-        "expected one number a place, as explain.reduce and explain.heatmap give, or one an entry"
-    )
+    return map_shape(h, images, layout, name)

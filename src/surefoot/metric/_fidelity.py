@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from surefoot import checks
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
-from surefoot.maps import rows
-from surefoot.metric._baselines import Baseline, resolve
+from surefoot.maps import Layout, rows
+from surefoot.metric._baselines import Baseline
 from surefoot.metric._door import door
-from surefoot.metric._evaluate import grid, place_shape
+from surefoot.metric._evaluate import grid
 from surefoot.metric._kinds import DOWN, MODEL_MAP, POSITIVE, SIGNED, UP
 from surefoot.metric._registry import measure
 from surefoot.metric._removal import Removal, share_counts
@@ -30,7 +30,8 @@ def saliency_fidelity(
     target: checks.Target = None,
     *,
     denominator: Literal["one", "mean"] = "one",
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """SF: how much of the prediction survives when the image is seen through its map; lower better.
@@ -63,8 +64,8 @@ def saliency_fidelity(
     """
     if denominator not in ("one", "mean"):
         raise SurefootError(f'denominator={denominator!r}, expected "one" or "mean"')
-    asked = grid(model, images, target, extra, chunk)
-    shape = place_shape(h, images)
+    asked = grid(model, images, target, extra, chunk, layout)
+    shape = asked.place_shape(h)
     if (h < 0).any() or (h > 1).any():
         raise SurefootError(
             f"h spans [{h.min():.4g}, {h.max():.4g}], expected maps in [0, 1]: explain.heatmap(a)"
@@ -89,11 +90,12 @@ def _by_shares(
     shares: Sequence[float] = SHARES,
     baseline: Baseline = "mean",
     score: Score = "probability",
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Removal:
-    asked = grid(model, images, target, extra, chunk)
-    return Removal(asked, h, share_counts(h, shares), resolve(baseline, images), score)
+    asked = grid(model, images, target, extra, chunk, layout)
+    return Removal(asked, h, share_counts(h, shares), asked.baseline(baseline, h), score)
 
 
 @measure(MODEL_MAP, SIGNED, UP)

@@ -1,6 +1,7 @@
 """Infidelity (Yeh et al., arXiv 1901.09392)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from surefoot import checks, draws
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
-from surefoot.maps import check_pair, ratio, result_type, wide
+from surefoot.maps import Layout, check_pair, ratio, result_type, wide
 from surefoot.metric._evaluate import grid
 from surefoot.metric._kinds import DOWN, MODEL_ATTRIBUTIONS, POSITIVE
 from surefoot.metric._noise import given_or_drawn
@@ -29,7 +30,8 @@ def infidelity(
     score: Score = "logit",
     seed: int = 0,
     noise: Tensor | None = None,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """Squared error of the map as a linear predictor of the score's drop; lower is better.
@@ -57,7 +59,7 @@ def infidelity(
     >>> infidelity(model, torch.ones(1, 3), model.weight.detach()[:1], 0).round(decimals=5)
     tensor([0.])
     """
-    asked = grid(model, images, target, extra, chunk)
+    asked = grid(model, images, target, extra, chunk, layout)
     check_pair(attributions, images, ("attributions", "images"))
     if noise is None and not std > 0:
         raise SurefootError(f"std={std}, expected more than 0")

@@ -29,6 +29,7 @@ Args:
     score: F, see `explain.Gradient`.
     seed: of the draws.
     extra: further keyword inputs of the model, each with leading dimension N.
+    layout: what the axes of the images mean, where neither the model nor the map tells.
     chunk: images sent through the model at once; None chooses. It does not change results.
 
 Raises:
@@ -76,6 +77,8 @@ Args:
     seed: of the draws.
     noise: the nudges themselves, (M, ...), instead of drawn ones.
     extra: further keyword inputs of model and explainer, each with leading dimension N.
+    layout: what the axes of the images mean, where the explainer needs it and the model does not
+        tell.
     chunk: images explained at once; None chooses. It does not change results.
 
 Raises:

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from surefoot import checks, draws
+from surefoot import checks, draws, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
-from surefoot.maps import check_map, norm, result_type, wide
+from surefoot.maps import Layout, check_map, norm, result_type, wide
 from surefoot.metric._evaluate import Grid, grid
 from surefoot.metric._noise import Noise, given_or_drawn
+from surefoot.recipes import Recipe
 
 Explain = Callable[..., Tensor]
 
@@ -93,11 +94,12 @@ def nudged(
     samples: int = 50,
     seed: int = 0,
     noise: Tensor | None = None,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Nudged:
     """The door of the metrics of random nudges."""
-    asked = grid(model, images, target, extra, chunk)
+    asked = grid(model, images, target, extra, chunk, layout)
     return Nudged(explainer, asked, in_a_ball(images, radius, samples, seed, noise))
 
 
@@ -116,8 +118,11 @@ def in_a_ball(
 
 def maps_of(explainer: Explain, request: Query) -> Tensor:
     """The explainer's maps of a request, (N, ...), checked and without a graph."""
-    extra = {"extra": request.extra} if request.extra else {}
-    maps = explainer(request.model, request.inputs, request.target, **extra)
+    more: dict[str, Any] = {"extra": request.extra} if request.extra else {}
+    if request.layout is not None and isinstance(explainer, Recipe):
+        more["layout"] = request.layout
+    with gradients.numbered(request.numbers, request.count):
+        maps = explainer(request.model, request.inputs, request.target, **more)
     if len(check_map(maps, "the explainer's result")) != len(request.inputs):
         raise SurefootError(
             f"the explainer gave {len(maps)} maps for {len(request.inputs)} inputs, "

@@ -12,7 +12,7 @@ from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
 from surefoot.maps import check_grid, check_map, ordinal, rows
-from surefoot.metric._evaluate import Grid, place_shape
+from surefoot.metric._evaluate import Grid
 
 Order = Literal["morf", "lerf"]
 
@@ -40,7 +40,8 @@ class Removal:
     def scores(self, order: Order = "morf", *, keep: bool = False) -> Tensor:
         """The score without the first places, or with the first places alone, (N, V)."""
         images = self.grid.images
-        rank = ranks(self.h, images, order, self.region)
+        shape = self.grid.place_shape(self.h)
+        rank = ranks(self.h, shape, order, self.region)
 
         def points(block: Block) -> Tensor:
             limit = self.counts[block.variants].view(-1, *[1] * (images.ndim - 1))
@@ -62,11 +63,10 @@ def places(h: Tensor, region: int = 1) -> int:
     return -(-height // region) * -(-width // region)
 
 
-def ranks(h: Tensor, images: Tensor, order: Order = "morf", region: int = 1) -> Tensor:
-    """How many places go before each, 0 for the first, broadcasting to the images."""
+def ranks(h: Tensor, shape: tuple[int, ...], order: Order = "morf", region: int = 1) -> Tensor:
+    """How many places go before each, 0 for the first; a map's in `shape`."""
     if order not in ("morf", "lerf"):
         raise SurefootError(f'order={order!r}, expected "morf" or "lerf"')
-    shape = place_shape(h, images)
     sign = 1 if order == "morf" else -1
     if region == 1:
         return ordinal(sign * rows(h)).view(len(h), *shape)

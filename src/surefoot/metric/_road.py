@@ -1,7 +1,7 @@
 """ROAD: remove and debias, with noisy linear imputation (Rong et al., arXiv 2202.00449)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from surefoot import checks, draws, gradients
 from surefoot.chunking import Block
 from surefoot.errors import SurefootError
 from surefoot.gradients import Score
-from surefoot.maps import check_grid
+from surefoot.maps import Layout, check_grid
 from surefoot.metric._evaluate import grid
 from surefoot.metric._kinds import DOWN, MODEL_MAP, ONE
 from surefoot.metric._noise import given_or_drawn
@@ -31,7 +31,8 @@ def road(
     score: Score | Literal["accuracy"] = "accuracy",
     seed: int = 0,
     noise: Tensor | None = None,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """What is left of the prediction when the most salient pixels are imputed; lower is better.
@@ -65,10 +66,10 @@ def road(
     >>> road(model, torch.full((1, 1, 4, 4), 0.5), torch.arange(16.0).view(1, 4, 4), std=0.0)
     tensor([1.])
     """
-    asked = grid(model, images, target, extra, chunk)
+    asked = grid(model, images, target, extra, chunk, layout)
     if images.ndim != 4:
         raise SurefootError(f"images have shape {tuple(images.shape)}, expected (N, C, H, W)")
-    rank, counts = ranks(check_grid(h, "h"), images), share_counts(h, shares)
+    rank, counts = ranks(check_grid(h, "h"), asked.place_shape(h)), share_counts(h, shares)
     drawn = given_or_drawn(noise, images, len(shares), lambda s: draws.normal(seed, s, images))
     if drawn.count != len(shares):
         raise SurefootError(

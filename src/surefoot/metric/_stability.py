@@ -1,12 +1,13 @@
 """Relative stability (Agarwal et al., arXiv 2203.06877): map change over input, output or layer."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks
-from surefoot.maps import norm, wide
+from surefoot.maps import Layout, norm, wide
 from surefoot.metric._door import door
 from surefoot.metric._evaluate import grid
 from surefoot.metric._kinds import DOWN, EXPLAINER, POSITIVE
@@ -83,7 +84,8 @@ def relative_representation_stability(
     samples: int = 50,
     seed: int = 0,
     noise: Tensor | None = None,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """RRS: relative change of the map over that of a layer's output; lower is better.
@@ -105,7 +107,7 @@ def relative_representation_stability(
     ... )
     tensor([1.])
     """
-    asked = grid(model, images, target, extra, chunk)
+    asked = grid(model, images, target, extra, chunk, layout)
     nudges = Nudged(explainer, asked, in_a_ball(images, radius, samples, seed, noise))
     module = find(model, layer)
 

@@ -13,6 +13,7 @@ from surefoot.models._networks import (
     maker as maker,
     names as names,
 )
+from surefoot.models._outputs import binary as binary
 from surefoot.models._rar import RARCNN as RARCNN, RARResNet as RARResNet
 from surefoot.models._resnet import ResNet as ResNet
 from surefoot.models._saved import cards as cards, save as save
@@ -32,6 +33,7 @@ __all__ = [
     "RARResNet",
     "ResNet",
     "TextCNN",
+    "binary",
     "build",
     "card",
     "cards",

@@ -1,6 +1,6 @@
 """The adapter: whatever a network takes and gives, a model from floats to logits (N, K)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,8 +12,10 @@ from surefoot.errors import SurefootError, suggest
 from surefoot.gradients import arranged, further_names
 from surefoot.maps import Layout, channel_axis, check_layout, layout_of
 from surefoot.models._embedded import Untold, equal, remember, replaced, the_same, tied, tokens_of
+from surefoot.models._outputs import KINDS
 
 Channels = float | Sequence[float] | Tensor | None
+Output = int | str | Callable[[Any], Tensor] | None
 
 
 class Classifier(nn.Module):
@@ -26,8 +28,15 @@ class Classifier(nn.Module):
         mean: subtracted from the inputs: a number, one for each channel, or a tensor that
             broadcasts to one input. Channels are dimension 1, of tokens (N, T, D) the last.
         std: what is left is divided by it; like `mean`, positive.
-        output: where the logits are: index into a tuple, key of a dict, or attribute. None takes
-            a tensor as it is, and `.logits` or `["logits"]` where there is one.
+        output: where the logits are, or what the module gives in their place. An index into a
+            tuple, key of a dict, or attribute; a callable that makes logits (N, K) of what the
+            module gives; or a name: "binary" (one logit z of two classes, which become -z/2 and
+            z/2), "probabilities" (after softmax, or one after sigmoid), "regression" (numbers
+            that are no classes, one allowed), "multilabel" (labels that do not exclude each
+            other), "segmentation" (the mean over the places of (N, K, H, W)), "detection" (the
+            largest over the candidates of (N, Q, K)) or "last" (the last step of (N, T, K), such
+            as the scores of the next token). None takes a tensor as it is, and `.logits`,
+            `["logits"]` or `["out"]` where there is one, as the names do.
         embedding: dotted name of the submodule that embeds integer tokens. The classifier then
             goes from embeddings (N, T, D) to logits, and `embed` makes them.
         layout: what the axes of the inputs mean: "image" (N, C, H, W), "volume"
@@ -53,7 +62,7 @@ class Classifier(nn.Module):
         module: nn.Module,
         mean: Channels = None,
         std: Channels = None,
-        output: int | str | None = None,
+        output: Output = None,
         embedding: str | None = None,
         layout: Layout | None = None,
     ) -> None:
@@ -92,7 +101,17 @@ class Classifier(nn.Module):
             result = self.module(*args, **named)
         else:
             result = self._from_embeddings(inputs, extra)
-        return checks.check_logits(self._pick(result), len(inputs[0]))
+        return checks.check_logits(self._pick(result), len(inputs[0]), self.one_output)
+
+    @property
+    def one_output(self) -> bool:
+        """Whether what it gives are no classes, so that there may be one only."""
+        return self.output == "regression"
+
+    @property
+    def independent(self) -> bool:
+        """Whether its classes do not exclude each other."""
+        return self.output == "multilabel"
 
     def companions(self, *inputs: Tensor) -> dict[str, Tensor]:
         """What must go along with inputs wherever their rows go: the tokens of embeddings.
@@ -193,6 +212,10 @@ class Classifier(nn.Module):
     def _pick(self, result: object) -> object:
         if self.output is None:
             return _found_by_itself(result)
+        if callable(self.output):
+            return self.output(result)
+        if self.output in KINDS and not _holds(result, self.output):
+            return KINDS[str(self.output)](_found_by_itself(result))
         try:
             if isinstance(self.output, str) and not isinstance(result, Mapping):
                 return getattr(result, self.output)
@@ -210,16 +233,23 @@ def inside(module: nn.Module) -> dict[str, Any]:
     return {n: v.tolist() if wraps and v is not None else None for n, v in values.items()}
 
 
-def _found_by_itself(result: object) -> object:
+def _holds(result: object, name: object) -> bool:
+    """Whether a result has an entry of that name, which then is meant."""
+    return name in result if isinstance(result, Mapping) else hasattr(result, str(name))
+
+
+def _found_by_itself(result: object) -> Tensor:
     if isinstance(result, Tensor):
         return result
-    if isinstance(result, Mapping) and "logits" in result:
-        return result["logits"]
+    for key in ("logits", "out"):
+        if isinstance(result, Mapping) and isinstance(result.get(key), Tensor):
+            return result[key]  # type: ignore[no-any-return]
     if getattr(result, "logits", None) is not None:
-        return result.logits  # type: ignore[attr-defined]
+        return result.logits  # type: ignore[attr-defined,no-any-return]
     raise SurefootError(
         f"the module returned {_contents(result)}, expected logits (N, K); pick them out with "
-        'output=0 (a tuple) or output="name" (a dict or an attribute)'
+        'output=0 (a tuple) or output="name" (a dict or an attribute), or make them with '
+        "output=lambda found: ..."
     )
 
 

@@ -1,0 +1,186 @@
+"""What captum's callers pass, in this library's words."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import gradients, programs
+from surefoot.errors import SurefootError
+from surefoot.explain._base import Explainer
+from surefoot.maps import Layout
+
+Inputs = Tensor | tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call of captum's, translated.
+
+    Attributes:
+        model: what is called: a module, or a function as one.
+        inputs: each (N, ...).
+        target: as explainers take it.
+        extra: further arguments by name.
+        alone: whether one tensor came, no tuple.
+        flat: whether inputs of one number a sample came, (N,).
+    """
+
+    model: nn.Module
+    inputs: tuple[Tensor, ...]
+    target: Any
+    extra: Mapping[str, Any]
+    alone: bool
+    flat: bool
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], inputs: Any, target: Any, further: object) -> "Asked":
+        model = _module(function)
+        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        flat = any(each.ndim == 1 for each in tensors if isinstance(each, Tensor))
+        if flat:  # one number a sample
+            model = _Adapted(model, narrow=True)
+            tensors = tuple(each.unsqueeze(1) for each in tensors)
+        values: tuple[Any, ...] = further if isinstance(further, tuple) else (further,)
+        names = gradients.further_names(_module(function), len(tensors))
+        if len(values) > len(names) and further is not None:
+            raise SurefootError(
+                f"{len(values)} additional_forward_args came, but {_name(function)} names {names} "
+                f"beside its {len(tensors)} inputs; give it named arguments"
+            )
+        extra = {n: v for n, v in zip(names, values, strict=False) if v is not None}
+        asked = cls(model, tensors, target, extra, not isinstance(inputs, tuple), flat)
+        return asked.with_target()
+
+    @property
+    def given(self) -> Inputs:
+        """The inputs as explainers take them."""
+        return self.inputs[0] if len(self.inputs) == 1 else self.inputs
+
+    def with_target(self) -> "Asked":
+        """Lists of numbers as tensors; an only output as the one class."""
+        target = self.target
+        if target is None or _only_zeros(target):
+            with torch.no_grad(), _evaluated(self.model):
+                output = self.model(*self.inputs, **self.extra)
+            if isinstance(output, Tensor) and (output.ndim == 1 or output.shape[1:] == (1,)):
+                return replace(self, model=_Adapted(self.model, one_output=True), target=0)
+        if isinstance(target, list) and not any(isinstance(each, tuple) for each in target):
+            return replace(self, target=torch.as_tensor(target))
+        return self
+
+    def explained(
+        self, explainer: Explainer, create_graph: bool | None, layout: Layout | None
+    ) -> Inputs:
+        """The maps in the form of the inputs."""
+        with _evaluated(self.model):
+            found = explainer(
+                self.model,
+                self.given,
+                self.target,
+                extra=self.extra or None,
+                create_graph=create_graph,
+                layout=layout,
+            )
+        maps = found if isinstance(found, tuple) else (found,)
+        if self.flat:
+            maps = tuple(each.squeeze(1) for each in maps)
+        return maps[0] if self.alone else maps
+
+    def points(self, given: Any) -> tuple[Tensor, ...]:
+        """Numbers and tensors as tensors shaped like the inputs."""
+        if callable(given):
+            given = given(*self.inputs)
+        each = given if isinstance(given, tuple) else (given,) * len(self.inputs)
+        pairs = zip(each, self.inputs, strict=True)
+        return tuple(
+            torch.as_tensor(0.0 if value is None else self._rows(value)).to(at).expand_as(at)
+            for value, at in pairs
+        )
+
+    def baseline(self, given: Any) -> Any:
+        """Baselines as explainers take them: one, or a tuple of one for each input."""
+        if callable(given):
+            given = given(*self.inputs) if signature(given).parameters else given()
+        each = given if isinstance(given, tuple) else (given,)
+        fitted = tuple(0.0 if value is None else self._rows(value) for value in each)
+        return fitted[0] if len(fitted) == 1 else fitted
+
+    def _rows(self, value: Any) -> Any:
+        narrow = self.flat and isinstance(value, Tensor) and value.ndim == 1
+        return value.unsqueeze(1) if narrow else value
+
+    def scores(self, score: gradients.Score) -> Tensor:
+        """The target's score at the inputs, (N,)."""
+        with torch.no_grad(), _evaluated(self.model):
+            request = gradients.query(
+                self.model, self.given, self.target, self.extra or None, False, several=True
+            )
+            logits = gradients.predict(request.model, request.inputs, request.extra)
+        return gradients.class_scores(logits, request.target, score)
+
+
+def _only_zeros(target: Any) -> bool:
+    return not isinstance(target, tuple | list) and not torch.as_tensor(target).any()
+
+
+class _Adapted(nn.Module):
+    """A model of inputs (N,), given (N, 1), or one of outputs (N,) that gives (N, 1)."""
+
+    def __init__(self, model: nn.Module, *, narrow: bool = False, one_output: bool = False) -> None:
+        super().__init__()
+        self.model, self.narrow, self.one_output = model, narrow, one_output
+        self.training = False
+
+    def forward(self, *inputs: Tensor, **extra: Any) -> Any:
+        each = (one.squeeze(1) for one in inputs) if self.narrow else inputs
+        output = self.model(*each, **extra)
+        return output.reshape(-1, 1) if self.one_output else output
+
+
+class _Function(nn.Module):
+    """A function as a module; its signature is the function's."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.forward = function
+        self.training = False
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, nn.Module):
+            self.owner = owner
+
+
+def _module(function: Callable[..., Any]) -> nn.Module:
+    if isinstance(function, nn.Module):
+        return function
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, nn.Module) and function == owner.forward:
+        return owner
+    return _Function(function)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    inner = _module(function)
+    if isinstance(inner, _Function):
+        return getattr(function, "__name__", type(function).__name__)
+    return f"{type(inner).__name__}.forward"
+
+
+@contextmanager
+def _evaluated(model: nn.Module) -> Iterator[None]:
+    """A model whose mode makes no difference, in evaluation mode meanwhile."""
+    training = [module for module in model.modules() if getattr(module, "training", False)]
+    if any(programs.reads_mode(module) for module in training):
+        yield  # and be refused
+        return
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True

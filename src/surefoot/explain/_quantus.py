@@ -1,0 +1,54 @@
+"""Explainers in the form that Quantus calls."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from surefoot.explain._base import Explainer, as_explainer
+from surefoot.maps import Layout, Reduction, layout_of, reduce, spread
+
+Array = npt.NDArray[Any]
+
+
+def quantus(
+    explainer: Explainer, *, reduction: Reduction | None = None, layout: Layout | None = None
+) -> Callable[..., Array]:
+    """The explainer as an `explain_func` for Quantus: NumPy in, NumPy out.
+
+    The function returned is `f(model, inputs, targets, *, device=None, extra=None, method=None)`.
+    Inputs are cast to the model's dtype and put on `device`, or where the model is; the layout of
+    the channels stays as given. `quantus.evaluate` says which `method` it wants, by the name it
+    gave this very function, so that there is nothing to choose.
+
+    Args:
+        explainer: the recipe.
+        reduction: of the channels to one, such as "sum_abs", for metrics that take maps of one
+            channel: (N, 1, H, W), (N, 1, L) or (N, T, 1); None leaves the maps as they are.
+        layout: what the axes of the inputs mean, where it can be mistaken.
+    """
+    explainer = as_explainer(explainer)
+
+    def explain_func(
+        model: nn.Module,
+        inputs: Array | Tensor,
+        targets: Array | Tensor | int | None = None,
+        *,
+        device: torch.device | str | None = None,
+        extra: Mapping[str, Tensor] | None = None,
+        method: str | None = None,  # noqa: ARG001 (the name that evaluate gave this function)
+    ) -> Array:
+        example = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+        place = example.device if device is None else torch.device(device)
+        batch = torch.as_tensor(np.asarray(inputs)).to(place, example.dtype)
+        labels = None if targets is None else torch.as_tensor(targets, device=place)
+        maps = explainer(model, batch, labels, extra=extra, create_graph=False, layout=layout)
+        if reduction is not None:
+            said = layout_of(batch, model, layout)
+            maps = spread(reduce(maps, reduction, said), said)
+        return np.asarray(maps.cpu().numpy())
+
+    return explain_func
