@@ -7,9 +7,11 @@ from torch import nn
 import surefoot
 from surefoot import AuditResult, MissingExtraError, SurefootError, attack, explain, metric
 from surefoot.attack import Linf, TopK
+from surefoot.auditing._parts import OnDisk
 from surefoot.explain import Gradient
 
-pytest.importorskip("pandas")
+pd = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
 
 INPUTS = torch.rand(6, 4, generator=torch.Generator().manual_seed(1))
 TOPK = TopK(Linf(0.1, steps=2), k=2)
@@ -56,6 +58,10 @@ def test_loaders():
 
 
 def test_labels():
+    refused("such as 'cat', which are no numbers", loader=(INPUTS, ["cat"] * 6))
+    refused("such as 'cat'", loader=[(INPUTS, pd.Series(["cat"] * 6))])
+    refused(r"of shape \(0,\)", loader=[(INPUTS, [[1], [1, 2], 3, 4, 5, 6])])
+    refused("is a DataFrame, a table", loader=pd.DataFrame({"a": [1.0], "label": [0]}))
     refused(r"expected class indices \(6,\)", loader=(INPUTS, LABELS[:5]))
     refused("one-hot", loader=(INPUTS, nn.functional.one_hot(LABELS)))
     refused("dtype torch.float32", loader=(INPUTS, LABELS.float()))
@@ -144,6 +150,14 @@ def test_masks():
     refused("masks has 3 rows, but the loader has sample number 5", masks=torch.ones(3, 4), **some)
     refused("metric 'localisation_auc'.*shaped like h", masks=torch.ones(6, 5), **some)
     refused("masks is a list", masks=[1], **some)
+    refused("masks has 7 rows, but the loader has 6 samples", masks=torch.ones(7, 4), **some)
+    stream = [(INPUTS[:3], LABELS[:3]), (INPUTS[3:], LABELS[3:])]
+    refused("masks has 7 rows", loader=stream, masks=torch.ones(7, 4), **some)
+    data = torch.utils.data.TensorDataset(INPUTS, LABELS)
+    drawn = torch.utils.data.DataLoader(data, sampler=torch.utils.data.SubsetRandomSampler([3, 1]))
+    refused("order of its own.*masks", loader=drawn, masks=torch.ones(6, 4), **some)
+    shuffled = torch.utils.data.DataLoader(data, shuffle=True)
+    refused("chance would say which samples limit=2", loader=shuffled, limit=2)
 
 
 @pytest.mark.parametrize("name", ["limit", "batch_size", "draws"])
@@ -156,48 +170,89 @@ def test_unknown_reduction():
     refused("reduction='median'", reduction="median")
 
 
+def content(folder):
+    paths = [p for p in folder.rglob("*") if p.is_file() and p.name[0] != "."]
+    return {path.name: path.read_bytes() for path in paths}
+
+
 def test_folders(tmp_path):
     out = tmp_path / "audit"
     settings = {"explainers": {"gradient": Gradient()}}
-    run(out=out, **settings)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    refused("holds the results of an audit already", out=out)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    whole = run(out=out, **settings)
+    before = content(out)
+    refused("other settings: limit is None there and 2 here", out=out, limit=2, **settings)
+    refused("explainers.gradient is .* there", out=out, explainers={"gradient": Slow()})
+    refused(
+        "explainers.other is only here",
+        out=out,
+        explainers={**settings["explainers"], "other": Gradient()},
+    )
+    refused("data.first is", loader=(INPUTS / 2, NET(INPUTS / 2).argmax(1)), out=out, **settings)
+    refused("labels are", out=out, overwrite=True, loader=(INPUTS, ["cat"] * 6), **settings)
+    assert content(out) == before
+    assert run(out=out, **settings).frame().equals(whole.frame())
+    assert content(out) == before
     run(out=out, overwrite=True, limit=2, **settings)
     assert len(AuditResult.load(out)) == 2
+    with pytest.raises(SurefootError, match="holds the results of an audit already"):
+        whole.save(out)
+    whole.save(out, overwrite=True)
+    assert AuditResult.load(out).frame().equals(whole.frame())
     (tmp_path / "file").write_text("")
     refused("cannot make the folder", out=tmp_path / "file")
     refused("cannot make the folder", out=tmp_path / "file" / "below")
 
 
-def test_a_folder_that_fills_up_is_left_as_it_was(tmp_path, monkeypatch):
-    out = tmp_path / "audit"
-    settings = {"explainers": {"gradient": Gradient()}}
-    run(out=out, **settings)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    written = []
+def test_a_disk_that_fills_up_keeps_what_is_finished(tmp_path, monkeypatch):
+    settings = {"explainers": {"gradient": Gradient()}, "block": 2}
+    whole = run(**settings).frame()
+    write, written = OnDisk.write, []
 
-    def full(path, content):
-        written.append(path.name)
-        if path.name == "audit.json":
+    def full(self, block, content):
+        if block == 2:
             raise SurefootError("cannot write: disk full")
-        path.write_bytes(content)
+        written.append(block)
+        write(self, block, content)
 
-    monkeypatch.setattr(surefoot.auditing._store, "write_whole", full)
-    with pytest.raises(SurefootError, match="disk full"):
-        run(out=out, overwrite=True, limit=2, **settings)
-    assert "samples.csv" in written
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    with monkeypatch.context() as patched:
+        patched.setattr(OnDisk, "write", full)
+        refused("disk full", out=tmp_path, **settings)
+    assert written == [0, 1]
+    half = AuditResult.load(tmp_path)
+    assert half.frame().equals(whole[whole["sample"] < 4].reset_index(drop=True))
+    assert run(out=tmp_path, **settings).frame().equals(whole)
 
 
-def test_files_of_different_runs_are_not_mixed(tmp_path):
-    run(out=tmp_path, explainers=[Gradient()])
-    samples = tmp_path / "samples.csv"
-    samples.write_text(samples.read_text().replace("gini", "giny"))
-    with pytest.raises(SurefootError, match="belongs to another run"):
+def test_what_was_changed_is_not_read(tmp_path):
+    settings = {"explainers": [Gradient()], "block": 4}
+    whole = run(out=tmp_path, **settings).frame()
+    part = sorted((tmp_path / "samples").iterdir())[0]
+    good = part.read_bytes()
+    for place in (5, len(good) // 2, len(good) - 5):
+        part.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.raises(SurefootError, match=r"is damaged.*run the audit again"):
+            AuditResult.load(tmp_path).frame()
+    assert run(out=tmp_path, **settings).frame().equals(whole)  # which makes the part anew
+    state = tmp_path / "audit.json"
+    text = state.read_text()
+    state.write_text(text.replace("Gradient", "Gradjent"))
+    with pytest.raises(SurefootError, match="is damaged"):
         AuditResult.load(tmp_path)
+    for wrong in ("", "[]", "{}", text[: len(text) // 2], '{"format": "x"}'):
+        state.write_text(wrong)
+        with pytest.raises(SurefootError, match=r"audit\.json"):
+            AuditResult.load(tmp_path)
     with pytest.raises(SurefootError, match="holds no result"):
         AuditResult.load(tmp_path / "nothing")
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    def attack_meanwhile(model, x, y):
+        if tmp_path.joinpath("samples").exists():
+            refused("being written by", out=tmp_path, explainers=[Gradient()])
+        return torch.zeros_like(x) + x
+
+    run(out=tmp_path, explainers={"e": attack_meanwhile})
 
 
 def test_names_in_comparisons():

@@ -1,5 +1,6 @@
 """Intervals cover at their rate, tests are the named ones, comparisons are of pairs."""
 
+import itertools
 import math
 
 import numpy as np
@@ -85,6 +86,24 @@ def test_p_is_that_of_the_signed_rank_test():
     assert statistics.paired_p(np.arange(1.0, 7)) == pytest.approx(2 / 64)
     assert statistics.paired_p(np.zeros(5)) == 1
     assert math.isnan(statistics.paired_p(np.array([])))
+
+
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=9).filter(any))
+def test_p_is_the_share_of_signs_that_are_as_far_from_even(differences):
+    values = np.array(differences, dtype=float)
+    nonzero = values[values != 0]
+    ranks = stats.rankdata(np.abs(values))[values != 0]
+    signs = np.array(list(itertools.product([0, 1], repeat=len(nonzero))))
+    sums, found = signs @ ranks, ranks[nonzero > 0].sum()
+    tail = min((sums <= found + 1e-9).mean(), (sums >= found - 1e-9).mean())
+    assert statistics.paired_p(values) == pytest.approx(min(1, 2 * tail))
+
+
+def test_p_is_scipys():
+    rng = np.random.default_rng(4)
+    for values in (rng.normal(0.3, size=30), np.array([1.0, 2, 2, -1, 3, 0, 4, 5, -2, 6])):
+        reference = stats.wilcoxon(values, zero_method="pratt").pvalue
+        assert statistics.paired_p(values) == pytest.approx(reference)
 
 
 def test_p_is_uniform_where_nothing_differs():

@@ -1,26 +1,20 @@
 """The audit itself: explainers x attacks x metrics over the samples that are right."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from surefoot.auditing import _store, _tables
-from surefoot.auditing._batches import Source, Tally
-from surefoot.auditing._loader import Batch
-from surefoot.auditing._plan import Plan
-from surefoot.auditing._rehearsal import rehearse
+from surefoot.auditing._loader import Masks
 from surefoot.auditing._result import AuditResult
-from surefoot.auditing._settings import Settings
-from surefoot.auditing._unit import Rows, measure
+from surefoot.auditing._run import run
+from surefoot.auditing._settings import METRICS, Settings
 from surefoot.explain import Explainer
 from surefoot.maps import Layout, Reduction
 from surefoot.metric import Metric
-from surefoot.progress import Progress, Report, reporter
-
-METRICS = ("topk_intersection", "spearman", "sensitivity", "gini")
+from surefoot.progress import Progress
 
 
 def audit(
@@ -33,13 +27,17 @@ def audit(
     reduction: Reduction = "sum_abs",
     layout: Layout | None = None,
     limit: int | None = None,
-    batch_size: int = 64,
-    masks: str | Tensor | None = None,
+    block: int = 64,
+    batch_size: int | None = None,
+    masks: Masks = None,
+    names: Sequence[str] | None = None,
     controls: bool = True,
     draws: int = 5,
     seed: int = 0,
+    about: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    executor: Executor | None = None,
     progress: Progress = False,
 ) -> AuditResult:
     """Whether explanations hold: every explainer under every attack by every metric.
@@ -48,11 +46,17 @@ def audit(
     and attacks; of several models, those that every one gets right. Each sample's class is what
     is explained. Nothing depends on the batch size or on the other samples.
 
+    The samples are worked on in blocks of consecutive numbers. With `out`, each finished block is
+    written at once: a run that was stopped, or killed, goes on where it was when it is called
+    again with the same settings and folder; other settings are refused. A sample on which an
+    explainer, attack or metric fails has no value there, and the row says why.
+
     What a metric is given: maps reduced by `reduction`, unscaled, where it takes maps
     (`saliency_fidelity` takes `explain.heatmap`), signed attributions where it asks for those.
     Metrics of one map are taken on the clean input and on each attacked one; those that compare
     two, from clean to attacked; those of an explainer on the clean input only. Beside
-    `sensitivity` stands "map_norm", the map's length, because a shrinking map lowers SS by itself.
+    `sensitivity` stand "map_norm", the map's length, because a shrinking map lowers SS by itself,
+    and "relative_sensitivity", the sensitivity over that length.
     A k that is not given is that of the attacks, if they have one in common, for metrics that
     compare maps; else the metric's own, or a tenth of the map where that is smaller. A sample for
     which an attack found nothing that keeps the prediction counts as unchanged.
@@ -63,8 +67,9 @@ def audit(
     attack it gets one draw of random signs, since nothing can be searched there.
 
     The loader is walked twice where it can be: first only to predict and to check every sample,
-    so that one that cannot be used fails at once. Give shuffle=False if sample numbers are to be
-    those of the data set. A map of a decoy explainer that is attacked is scored with the next
+    so that one that cannot be used fails at once (not with an executor and no `limit`: there, each
+    block is checked by its worker). A data set in a DataLoader is read in its own order, also
+    where the loader shuffles. A map of a decoy explainer that is attacked is scored with the next
     seed; on clean inputs it is as given.
 
     Args:
@@ -82,24 +87,32 @@ def audit(
         layout: what the axes of the inputs mean, where three axes leave it open and the model
             does not say, see `surefoot.models.Classifier`.
         limit: number of samples to take; None takes all that are right.
-        batch_size: samples that go through together; it bounds memory, not results.
+        block: consecutive sample numbers that are worked on, and written, as one.
+        batch_size: samples of a block that go through together, None takes all of them; it
+            bounds memory, not results.
         masks: where the object is, for metrics of localisation: one bool map a sample in the
-            loader's order, or the name of the entry of `extra` that holds them.
+            data set's order, or the name of the entry of `extra` that holds them.
+        names: of the samples, in the data set's order; None takes the data set's file names, if
+            it has some.
         controls: whether the controls are added.
         draws: of random signs, averaged.
         seed: of the controls; attacks and explainers have their own.
-        out: folder for `audit.json`, `samples.csv` and `summary.csv`, written at the end.
-        overwrite: whether results in `out` may be replaced.
+        about: what else the page is to tell, such as {"command": ...}; nothing depends on it.
+        out: folder for the results, see docs/audits.md; None keeps them in memory.
+        overwrite: whether results in `out` are replaced.
+        executor: any `concurrent.futures.Executor` whose workers see `out` under the same path;
+            `surefoot.auditing.Processes(4)` is one for this machine.
         progress: True for a bar, or a callable that gets the units of work done and their number
-            (0 while it is not known).
+            (0 while it is not known); with an executor, the blocks.
 
     Returns:
-        An `AuditResult`: `frame()`, `summary()`, `compare(a, b)`, `save(folder)`.
+        An `AuditResult`: `frame()`, `summary()`, `compare(a, b)`, `html(path)`.
 
     Raises:
         SurefootError: something given cannot be used, said before the work begins: a trial on one
-            sample calls every explainer, metric and attack.
-        MissingExtraError: pandas or scipy is not installed.
+            sample calls every explainer, metric and attack. Or `out` holds another audit, or is
+            being written by another process.
+        MissingExtraError: pandas, pyarrow or scipy is not installed.
 
     >>> import surefoot
     >>> import torch
@@ -130,51 +143,13 @@ def audit(
         reduction=reduction,
         layout=layout,
         limit=limit,
+        block=block,
         batch_size=batch_size,
         masks=masks,
+        names=names,
         controls=controls,
         draws=draws,
         seed=seed,
+        about=about,
     )
-    plan = settings.plan(model)
-    if out is not None:
-        _store.prepare(out, overwrite)
-    result = _run(settings, plan, settings.source(loader, plan), progress)
-    if out is not None:
-        result.save(out, overwrite=overwrite)
-    return result
-
-
-def _run(settings: Settings, plan: Plan, source: Source, progress: Progress) -> AuditResult:
-    """The numbers of all samples, and what they came from."""
-    tally = Tally()
-    first, batches, number = _survey(source, tally)
-    plan = rehearse(plan, first)
-    with reporter(progress, "audit") as report:
-        records = _tables.records(_measured(plan, batches, number, report))
-    return AuditResult(records, settings.facts(plan, tally))
-
-
-def _survey(source: Source, tally: Tally) -> tuple[Batch, Iterable[Batch], int]:
-    """The first batch, all of them, and their number: 0 where the loader cannot be walked twice.
-
-    Walking counts into `tally`.
-    """
-    if source.once():
-        stream = source.batches(tally)
-        first = next(stream)
-        return first, chain([first], stream), 0
-    survey = source.batches(Tally())
-    first = next(survey)
-    return first, source.batches(tally), 1 + sum(1 for _ in survey)
-
-
-def _measured(plan: Plan, batches: Iterable[Batch], number: int, report: Report) -> Iterator[Rows]:
-    """Every unit of every batch."""
-    units = list(plan.units())
-    done = 0
-    for batch in batches:
-        for unit in units:
-            yield measure(unit, batch)
-            done += 1
-            report(done, number * len(units))
+    return run(settings, model, loader, out, overwrite, executor, progress)

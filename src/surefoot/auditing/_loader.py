@@ -1,14 +1,16 @@
 """Batches as they come from a loader, checked and numbered."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from surefoot import checks
 from surefoot.errors import SurefootError
+from surefoot.recipes import show
 
 Masks = str | Tensor | None
 
@@ -62,19 +64,6 @@ class Batch:
         return {name: (value.shape[1:], value.dtype) for name, value in one.items()}
 
 
-def pieces(loader: Any) -> Iterable[Any]:
-    """The batches of a loader; a pair of tensors is one batch."""
-    pair = isinstance(loader, list | tuple) and len(loader) in (2, 3)
-    if pair and isinstance(loader[0], Tensor):
-        return [loader]
-    if isinstance(loader, Tensor | Mapping | str) or not isinstance(loader, Iterable):
-        raise SurefootError(
-            f"the loader is a {type(loader).__name__}, expected an iterable of (inputs, labels) "
-            "batches such as a DataLoader, or one such pair"
-        )
-    return loader
-
-
 def read(given: Any, masks: Masks, first: int) -> Batch:
     """One batch as it came, checked; its samples are numbered from `first`."""
     if not isinstance(given, list | tuple) or len(given) not in (2, 3):
@@ -93,17 +82,21 @@ def read(given: Any, masks: Masks, first: int) -> Batch:
 
 
 def _labels(labels: Any, samples: int) -> Tensor:
+    """The classes (n,), from a tensor, an array, a list or a column of a table."""
     try:
-        found = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError):
-        found = torch.empty(0)
-    whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
-    if not whole or found.shape != (samples,):
-        raise SurefootError(
-            f"labels have shape {tuple(found.shape)} and dtype {found.dtype}, expected class "
-            f"indices ({samples},), one a sample; one-hot labels become indices with .argmax(1)"
-        )
-    return found.long()
+        array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    except (TypeError, ValueError):  # lists of unequal lengths
+        array = np.empty(0)
+    if array.dtype.kind in "iu" and array.shape == (samples,):
+        return torch.from_numpy(array.astype(np.int64))
+    if array.dtype.kind in "OSU":
+        came = f"such as {show(next(iter(array.flat), None))}, which are no numbers"
+    else:
+        came = f"of shape {array.shape} and dtype {getattr(labels, 'dtype', array.dtype)}"
+    raise SurefootError(
+        f"labels are {came}, expected class indices ({samples},), one a sample: the numbers of the "
+        "model's outputs; one-hot labels become indices with .argmax(1)"
+    )
 
 
 def _masks(masks: Masks, extra: dict[str, Tensor], numbers: Tensor) -> Tensor | None:

@@ -11,13 +11,13 @@ from torch import Tensor
 from surefoot import metric
 from surefoot.auditing._measures import Measure, name_of, parameters
 from surefoot.errors import SurefootError
-from surefoot.maps import norm, wide
+from surefoot.maps import norm, ratio, wide
 from surefoot.metric import EXPLAINER, MAP, MASK, MODEL_ATTRIBUTIONS, MODEL_MAP, MOVED, PAIR, Metric
 from surefoot.recipes import show
 
 _KINDS = (MOVED, EXPLAINER, MODEL_MAP, MODEL_ATTRIBUTIONS, MASK, PAIR, MAP)
 _WORDS = {word for kind in _KINDS for word in kind}
-MAP_NORM = "map_norm"
+MAP_NORM, RELATIVE = "map_norm", "relative_sensitivity"
 
 
 def measures(given: Any, attacked: bool) -> list[Measure]:
@@ -49,6 +49,8 @@ def measures(given: Any, attacked: bool) -> list[Measure]:
         )
     if any(measure.needs == MOVED for measure in found):
         found.append(Measure(MAP_NORM, Metric(map_norm, MAP, (0.0, float("inf")), True), False))
+        relative = Metric(relative_sensitivity, MOVED, (0.0, float("inf")), False)
+        found.append(Measure(RELATIVE, relative))
     names = [measure.name for measure in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
@@ -62,6 +64,14 @@ def measures(given: Any, attacked: bool) -> list[Measure]:
 def map_norm(a: Tensor) -> Tensor:
     """||a||_2 of each reduced map, (N,): what SS is to be read beside."""
     return norm(wide(a))
+
+
+def relative_sensitivity(h: Tensor, h2: Tensor, images: Tensor, images2: Tensor) -> Tensor:
+    """SS over the length of the clean map, (N,): what a smaller map does not lower by itself.
+
+    NaN where the map is 0, or the input was not moved.
+    """
+    return ratio(metric.sensitivity(h, h2, images, images2), map_norm(h))
 
 
 def _measure(one: Any, name: str | None = None) -> Measure:

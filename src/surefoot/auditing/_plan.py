@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from surefoot import checks
 from surefoot.attack import AttributionAttack, PredictionAttack
-from surefoot.auditing._batches import Models
 from surefoot.auditing._controls import RANDOM_MAP, RandomMap, control_names, random_signs
 from surefoot.auditing._measures import Measure
+from surefoot.auditing._source import Models
+from surefoot.auditing._threat import NATURAL, threat_of
 from surefoot.auditing._unit import CLEAN, Attack, Trial, Unit
 from surefoot.budget import Budget
 from surefoot.errors import SurefootError
@@ -120,7 +121,7 @@ def trials(given: Any, draws: int, seed: int, reduction: Reduction) -> list[Tria
     distinct = list(dict.fromkeys(drawn for drawn in signs.values() if drawn))
     called = dict(zip(distinct, control_names([drawn[0] for drawn in distinct]), strict=True))
     found = [
-        Trial(name, (one,), called.get(signs.get(name, ())), signs.get(name, ())[:1])
+        Trial(name, (one,), called.get(signs.get(name, ())), _stand_in(one, signs.get(name, ())))
         for name, one in single
     ]
     found += [Trial(name, drawn, None, drawn[:1], True) for drawn, name in called.items()]
@@ -132,6 +133,11 @@ def trials(given: Any, draws: int, seed: int, reduction: Reduction) -> list[Tria
             "the controls); choose others"
         )
     return found
+
+
+def _stand_in(one: Attack, signs: Sequence[Attack]) -> tuple[Attack, ...]:
+    """What a map that ignores its input gets: nothing can be searched there, but all happens."""
+    return (one,) if threat_of(one) == NATURAL else tuple(signs[:1])
 
 
 def _named(given: Any, what: str, example: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any, cast
 from torch import Tensor
 
 from surefoot.attack import AttributionAttack
-from surefoot.auditing._batches import device_of
 from surefoot.auditing._controls import RandomMap
 from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, words
 from surefoot.auditing._plan import Plan
+from surefoot.auditing._source import device_of
 from surefoot.auditing._unit import Attack, Unit, blame, evaluate, explained, run
 from surefoot.maps import Layout
 

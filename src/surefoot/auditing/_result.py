@@ -1,17 +1,25 @@
 """What an audit found."""
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surefoot.auditing import _store, _tables
+from surefoot.auditing import _export, _tables
 from surefoot.auditing._controls import RANDOM_MAP
+from surefoot.auditing._folder import Folder, deep, flat
+from surefoot.auditing._gallery import Shown
+from surefoot.auditing._parts import InMemory, OnDisk
+from surefoot.auditing._work import record_of, summed
 from surefoot.errors import SurefootError
+from surefoot.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FEW = 20  # samples, below which intervals are mostly luck
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -19,13 +27,15 @@ class AuditResult:
     """The scores of every sample, and what they came from.
 
     Attributes:
-        records: a pandas DataFrame, see `frame`.
+        parts: the rows, in memory or in a folder; see `frame`.
         settings: recipes of explainers, attacks and metrics by name, seeds, the numbers of samples
             seen, classified correctly and used, versions: all of it as JSON has it.
+        gallery: gives the samples that held best, middling and worst, as pictures.
     """
 
-    records: "pd.DataFrame"
+    parts: InMemory | OnDisk
     settings: Mapping[str, Any]
+    gallery: Callable[[], Sequence[Shown]] = tuple
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -40,9 +50,14 @@ class AuditResult:
         class. `value`, the metric; of random signs the mean over the draws. `label_kept`, False
         where the attack found no input that keeps the prediction (of random signs: none of the
         draws did), so that the sample counts as unchanged; True on clean inputs. `control`,
-        whether explainer or attack is one of the controls.
+        whether explainer or attack is one of the controls. `name`, of the sample, "" if it has
+        none; `error`, why there is no value, "" where there is one. `manipulates`, `goal`,
+        `scope` and `knowledge`: the threat model, see docs/audits.md.
+
+        All rows at once, in memory: of a large audit, read `samples/` of its folder instead, which
+        pandas, Polars and DuckDB open as it is.
         """
-        return self.records.copy()
+        return _tables.frame(self.parts.read(), self.settings)
 
     def summary(
         self, confidence: float = 0.95, *, resamples: int = 2000, seed: int = 0
@@ -52,10 +67,14 @@ class AuditResult:
         Columns beside the names: `mean`; `low` and `high`, the ends of its bootstrap interval over
         samples (BCa of scipy.stats.bootstrap; percentile where that is not defined and beyond 2000
         samples; the value itself where all are equal; NaN for a single sample); `n`, samples
-        counted, and `dropped`, those whose value is NaN; `label_kept`, share of samples; `floor`,
+        counted, `dropped`, those whose value is NaN, and `failed`, those of them where something
+        failed; `label_kept`, share of samples; `floor`,
         the mean under random signs of the same budget; `ceiling`, the score of two identical maps,
         for metrics that compare two; `higher_is_better`, None where there is no direction;
-        `control`.
+        `control`; and the threat model, as in `frame`.
+
+        The parts are read one after the other, and of more than 2000 samples only sums are kept,
+        with weights from Poisson's law in place of draws of samples: memory does not grow.
 
         Args:
             confidence: of the intervals, in (0, 1).
@@ -65,7 +84,7 @@ class AuditResult:
         Raises:
             SurefootError: a confidence or number of resamples out of range.
         """
-        return _tables.summary(self.records, self.settings, confidence, resamples, seed)
+        return _tables.summary(self.parts.read(), self.settings, confidence, resamples, seed)
 
     def compare(
         self,
@@ -84,7 +103,8 @@ class AuditResult:
         shares of samples where a is, the rest being equal, NaN where the metric has no direction;
         `n`, samples counted, and `dropped`, those with a NaN on either side;
         `higher_is_better`; `p`, two-sided, of Wilcoxon's signed-rank test (zeros after Pratt), 1
-        where all are equal; `p_holm`, the same after Holm's correction for all rows of the table.
+        where all are equal, NaN for a single sample; `p_holm`, the same after Holm's correction
+        for all rows of the table.
 
         Args:
             a: name of an explainer, an attack or a model; "clean" is an attack here.
@@ -100,12 +120,12 @@ class AuditResult:
                 control to compare with.
         """
         names = (a, self._control_of(a, by) if b is None else b)
-        axis = _tables.axis_of(self.records, names, by)
+        axis = _tables.axis_of(self.settings, names, by)
         options = (confidence, resamples, seed)
-        return _tables.compare(self.records, self.settings, names, axis, options)
+        return _tables.compare(self.parts.read, self.settings, names, axis, options)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write `audit.json`, `samples.csv` and `summary.csv`, all of them or none.
+        """Write a folder as `audit(..., out=folder)` does.
 
         Args:
             folder: made if need be.
@@ -114,20 +134,64 @@ class AuditResult:
         Raises:
             SurefootError: it holds results already, or cannot be written.
         """
-        _store.prepare(folder, overwrite)
-        _store.save(folder, self.settings, self.records, self.summary())
+        place = Folder(Path(folder))
+        with place.claimed():
+            if not overwrite and (place.state() is not None or place.parts.done()):
+                raise SurefootError(
+                    f"{folder} holds the results of an audit already; choose another folder, or "
+                    "pass overwrite=True to replace them"
+                )
+            place.clear()
+            for block, table in self.parts.tables():
+                place.parts.write(block, table)
+                place.log(record_of(table))
+            for number, shown in enumerate(self.gallery()):
+                place.keep(shown, number)
+            place.write_state(deep(self.settings))
 
     @classmethod
     def load(cls, folder: str | Path) -> "AuditResult":
         """The result that `save`, or `audit(..., out=folder)`, wrote.
 
+        Of an audit that is not finished, what there is.
+
         Raises:
-            SurefootError: there is none, or its files are not of one run.
+            SurefootError: there is none, or it was changed.
         """
-        return cls(*_store.load(folder))
+        place = Folder(Path(folder))
+        state = place.state()
+        if state is None:
+            raise SurefootError(f"{folder} holds no result of an audit: there is no audit.json")
+        if "samples" not in state:
+            state |= summed(place.records())
+        return cls(place.parts, flat(state), place.gallery)
+
+    def export(self, path: str | Path) -> None:
+        """Write the summary as .csv, .json, .md (Markdown) or .tex (LaTeX).
+
+        Raises:
+            SurefootError: another ending, or it cannot be written.
+        """
+        _export.write(path, self.summary(), self.settings)
+
+    def html(self, path: str | Path) -> None:
+        """Write one page that answers without knowledge of the library; see docs/audits.md.
+
+        Raises:
+            SurefootError: it cannot be written.
+            MissingExtraError: jinja2 or matplotlib is not installed.
+        """
+        # The one arrow upwards: whoever has a result can see it.
+        page: str = importlib.import_module("surefoot.report").audit_page(self)
+        write_whole(path, page.encode())
+
+    def in_memory(self) -> "AuditResult":
+        """The same, wherever its folder goes."""
+        shown = list(self.gallery())
+        return AuditResult(InMemory(dict(self.parts.tables())), self.settings, lambda: shown)
 
     def _control_of(self, name: str, by: str | None) -> str:
-        axis = _tables.axis_of(self.records, (name, name), by)
+        axis = _tables.axis_of(self.settings, (name, name), by)
         control: str | None = None
         if axis == "attack":
             control = self.settings["floors"].get(name)
@@ -139,15 +203,26 @@ class AuditResult:
 
     def _head(self) -> str:
         samples = self.settings["samples"]
+        few = f" Fewer than {_FEW}: too few to tell much." if samples["used"] < _FEW else ""
         return (
             f"AuditResult: {samples['used']} samples, all classified correctly; "
-            f"{samples['correct']} of {samples['seen']} seen were. Means:"
+            f"{samples['correct']} of {samples['seen']} seen were.{few} Means:"
         )
 
+    def _shown(self) -> tuple[str, "pd.DataFrame", list[str]]:
+        table, missing = _tables.means(self.parts.read(), self.settings)
+        told = [
+            f"{' / '.join(key)}: mean of {one.n} of {one.n + one.dropped} values, the others are "
+            f"NaN{f' ({one.failed} failed)' if one.failed else ''}"
+            for key, one in missing
+        ]
+        return self._head(), table, told
+
     def __repr__(self) -> str:
-        table = _tables.means(self.records, self.settings["metrics"])
-        return f"{self._head()}\n{table.to_string(float_format='{:.4g}'.format)}"
+        head, table, told = self._shown()
+        return "\n".join([head, table.to_string(float_format="{:.4g}".format), *told])
 
     def _repr_html_(self) -> str:
-        table = _tables.means(self.records, self.settings["metrics"])
-        return f"<p>{escape(self._head())}</p>{table.to_html(float_format='{:.4g}'.format)}"
+        head, table, told = self._shown()
+        rest = "".join(f"<p>{escape(line)}</p>" for line in told)
+        return f"<p>{escape(head)}</p>{table.to_html(float_format='{:.4g}'.format)}{rest}"

@@ -1,54 +1,65 @@
 """What an audit is asked for, in one object that is checked when it is made."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from torch import Tensor, nn
 
 from surefoot import errors
 from surefoot.auditing import _plan
-from surefoot.auditing._batches import Source, Tally
+from surefoot.auditing._data import Data
+from surefoot.auditing._loader import Masks
 from surefoot.auditing._metrics import measures
 from surefoot.auditing._plan import Plan
+from surefoot.auditing._source import Source
+from surefoot.auditing._work import code_digest
 from surefoot.checks import check_whole
+from surefoot.errors import SurefootError
 from surefoot.maps import Layout, Reduction, check_layout
+from surefoot.metric import Metric
 from surefoot.recipes import digest, show
-from surefoot.version import versions
 
-_RECORDED = ("reduction", "layout", "limit", "batch_size", "draws", "seed")
+METRICS = ("topk_intersection", "spearman", "sensitivity", "gini")
+_WHOLE = ("limit", "block", "batch_size", "draws")
+_TOLD = ("reduction", "layout", "limit", "block", "batch_size", "controls", "draws", "seed")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Settings:
-    """All but the model, the data and where results go; see `audit` for each.
+    """All but the model, the data and where and by whom it is run; see `audit` for each.
 
     Raises:
         SurefootError: a number out of its range.
-        MissingExtraError: pandas or scipy is not installed.
+        MissingExtraError: pandas, pyarrow or scipy is not installed.
     """
 
     explainers: Any
-    attacks: Any
-    metrics: Any
-    reduction: Reduction
-    layout: Layout | None
-    limit: int | None
-    batch_size: int
-    masks: str | Tensor | None
-    controls: bool
-    draws: int
-    seed: int
+    attacks: Any = None
+    metrics: Mapping[str, Any] | Sequence[str | Metric | Any] = METRICS
+    reduction: Reduction = "sum_abs"
+    layout: Layout | None = None
+    limit: int | None = None
+    block: int = 64
+    batch_size: int | None = None
+    masks: Masks = None
+    names: Sequence[str] | None = None
+    controls: bool = True
+    draws: int = 5
+    seed: int = 0
+    about: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("limit", "batch_size", "draws"):
+        for name in _WHOLE:
             value = getattr(self, name)
-            if (name, value) != ("limit", None):
+            if value is not None or name in ("block", "draws"):
                 check_whole(name, value, 1)
         if self.layout is not None:
             check_layout(self.layout)
-        for package in ("pandas", "scipy.stats"):
+        for package in ("pandas", "pyarrow", "scipy.stats"):
             errors.optional(package, "audit")
 
     def plan(self, model: Any) -> Plan:
@@ -61,22 +72,56 @@ class Settings:
         _plan.check_masks(found, self.masks)
         return Plan(models, explainers, trials, found, self.reduction, self.layout)
 
-    def source(self, loader: Any, plan: Plan) -> Source:
-        """Which samples of the data are audited."""
-        return Source(loader, plan.models, self.masks, self.limit, self.batch_size, plan.bounds())
+    def source(self, data: Data, plan: Plan) -> Source:
+        """Which samples of the data are audited; raises where their numbers would be wrong."""
+        together = min(self.batch_size or self.block, self.block)
+        if data.shuffled and self.limit is not None:
+            raise SurefootError(
+                f"the loader shuffles, so that chance would say which samples limit={self.limit} "
+                "takes; give shuffle=False, or a torch.utils.data.Subset of the samples you want"
+            )
+        rows = {"masks": self.masks, "names": self.names}
+        for name, given in rows.items():
+            if given is None or isinstance(given, str):
+                continue
+            if data.shuffled and data.size is None:
+                raise SurefootError(
+                    f"the loader takes samples in an order of its own, so that {name} would meet "
+                    "the wrong ones; give shuffle=False and no sampler of your own"
+                )
+            if data.size is not None and len(given) != data.size:
+                last = f"{name} has {len(given)} rows, but the loader has sample number"
+                hint = (
+                    f"{last} {data.size - 1}"
+                    if len(given) < data.size
+                    else (f"{name} has {len(given)} rows, but the loader has {data.size} samples")
+                )
+                raise SurefootError(
+                    f"{hint}; give one row for each sample, in the order of the data set"
+                )
+        box = plan.bounds()
+        return Source(data, plan.models, self.masks, self.limit, self.block, together, box)
 
-    def facts(self, plan: Plan, tally: Tally) -> dict[str, Any]:
-        """What the audit was, as JSON has it."""
-        return {
+    def facts(self, plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
+        """What the results depend on, as JSON has it; `data` says which samples."""
+        masks = {"masks": digest(self.masks) if isinstance(self.masks, Tensor) else self.masks}
+        found = {
             "models": {name: _described(model) for name, model in plan.models.items()},
-            "explainers": {name: repr(one) for name, one in plan.explainers.items()},
+            "explainers": {name: show(one) for name, one in plan.explainers.items()},
             "attacks": {trial.name: show(trial.draws[0]) for trial in plan.trials},
             "floors": {trial.name: trial.control for trial in plan.trials if trial.control},
             "metrics": {one.name: one.facts() for one in plan.measures},
-            **{name: getattr(self, name) for name in _RECORDED},
-            "samples": asdict(tally),
-            "versions": versions("torch", "numpy", "pandas", "scipy"),
+            **{name: getattr(self, name) for name in _TOLD},
+            **masks,
+            "data": dict(data),
+            "software": {"surefoot": code_digest(), "torch": version("torch")},
         }
+        return dict(json.loads(json.dumps(found)))
+
+
+def identity(facts: Mapping[str, Any]) -> str:
+    """What tells an audit from any other."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _described(model: nn.Module) -> Mapping[str, str]:

@@ -13,7 +13,8 @@ from surefoot.errors import SurefootError
 Values = NDArray[np.float64]
 
 _AT_ONCE = 2**23  # resampled numbers held at once
-_MOST_BCA = 2000  # samples; beyond, the two intervals agree and the jackknife takes n^2
+_EXACT = 50  # samples; beyond, the normal law agrees
+MOST_BCA = 2000  # samples; beyond, the two intervals agree and the jackknife takes n^2
 
 
 class Interval(NamedTuple):
@@ -49,7 +50,7 @@ def interval(values: Values, confidence: float, resamples: int, seed: int) -> In
         return Interval(mean, np.nan, np.nan)
     if values.min() == values.max():
         return Interval(float(values[0]), float(values[0]), float(values[0]))
-    for method in ("BCa", "percentile")[len(values) > _MOST_BCA :]:
+    for method in ("BCa", "percentile")[len(values) > MOST_BCA :]:
         low, high = _bootstrap(values, confidence, resamples, seed, method)
         if not (np.isnan(low) or np.isnan(high)):
             break
@@ -79,16 +80,36 @@ def paired_p(differences: Values) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test of finite differences (n,).
 
     Zeros are ranked and then dropped (Pratt 1959, J. Am. Stat. Assoc. 54), as top-k intersections
-    often tie. 1 where all are zero; NaN where there are none.
+    often tie. 1 where all are zero; NaN where there are fewer than two, which tell nothing.
     """
-    if not len(differences):
+    if len(differences) < 2:
         return float("nan")
     if not differences.any():
         return 1.0
     stats = errors.optional("scipy.stats", "audit")
+    if len(differences) <= _EXACT:
+        ranks = stats.rankdata(np.abs(differences))[differences != 0]
+        return _signed_rank(ranks, differences[differences != 0] > 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # older ones tell of the normal approximation at zeros
         return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
+
+
+def _signed_rank(ranks: Values, positive: NDArray[np.bool_]) -> float:
+    """The share of all signs of these ranks, ties and all, that are as far from even; two-sided.
+
+    How often each sum of positive ranks comes is found by adding one rank after the other; scipy's
+    own way with ties goes through every choice of signs, which takes a second a test.
+    """
+    doubled = np.rint(2 * ranks).astype(np.int64)
+    ways = np.zeros(int(doubled.sum()) + 1)
+    ways[0] = 1.0
+    for rank in doubled:
+        ways[rank:] += ways[:-rank].copy()
+    ways /= ways.sum()
+    found = int(doubled[positive].sum())
+    tail = min(ways[: found + 1].sum(), ways[found:].sum())
+    return float(min(1.0, 2 * tail))
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,89 +1,94 @@
-"""The tables of an audit: per-sample records, the summary, paired comparisons."""
+"""The tables of an audit: per-sample rows, the summary, paired comparisons."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from surefoot import errors
 from surefoot.auditing import _statistics as statistics
-from surefoot.auditing._unit import Rows, Unit
+from surefoot.auditing._gather import Gathered, Key, gather
+from surefoot.auditing._parts import FACTORS, KEYS, schema
 from surefoot.errors import SurefootError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-FACTORS = ["model", "explainer", "attack"]
-KEYS = [*FACTORS, "metric"]
-COLUMNS = [*KEYS, "sample", "label", "value", "label_kept", "control"]
+Tables = Iterable["pa.Table"]
 
-Mean = Callable[[statistics.Values], statistics.Interval]
+_MANY = statistics.MOST_BCA
+_CLEAN = "clean"
 
 
-def records(rows: Iterable[Rows]) -> "pd.DataFrame":
+def order(settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names in the order of the plan, by column."""
+    return {
+        "model": list(settings["models"]),
+        "explainer": list(settings["explainers"]),
+        "attack": [_CLEAN, *settings["attacks"]],
+        "metric": list(settings["metrics"]),
+    }
+
+
+def frame(tables: Tables, settings: Mapping[str, Any]) -> "pd.DataFrame":
     """One row a model, explainer, attack, metric and sample, in the order of the plan."""
-    pandas = errors.optional("pandas", "audit")
-    of_unit: dict[tuple[str, str, str], list[Rows]] = {}
-    for some in rows:
-        unit = some.unit
-        of_unit.setdefault((unit.model[0], unit.explainer[0], unit.attack), []).append(some)
-    parts = [part for some in of_unit.values() for part in _unit_records(some[0].unit, some)]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
-    return pandas.DataFrame(columns).astype(dict.fromkeys(KEYS, str))
-
-
-def _unit_records(unit: Unit, rows: list[Rows]) -> list[dict[str, Any]]:
-    """The columns of each metric of one unit, samples in order."""
-    numbers = np.concatenate([some.numbers for some in rows])
-    order = np.argsort(numbers, kind="stable")
-    labels = np.concatenate([some.labels for some in rows])[order]
-    kept = np.concatenate([some.label_kept for some in rows])[order]
-    parts = []
-    for metric in rows[0].values:
-        value = np.concatenate([some.values[metric] for some in rows])[order]
-        fixed = [unit.model[0], unit.explainer[0], unit.attack, metric]
-        part: dict[str, Any] = {
-            name: np.full(len(order), text, dtype=object)
-            for name, text in zip(KEYS, fixed, strict=True)
-        }
-        control = np.full(len(order), unit.is_control)
-        part |= {"sample": numbers[order], "label": labels, "value": value}
-        parts.append(part | {"label_kept": kept, "control": control})
-    return parts
+    arrow = errors.optional("pyarrow", "audit")
+    every = arrow.concat_tables(list(tables)).to_pandas() if (tables := list(tables)) else None
+    if every is None:
+        every = schema().empty_table().to_pandas()
+    places = {
+        name: every[name].map({text: i for i, text in enumerate(texts)}).to_numpy()
+        for name, texts in order(settings).items()
+    }
+    keys = [every["sample"].to_numpy(), *(places[name] for name in reversed(KEYS))]
+    return every.iloc[np.lexsort(keys)].reset_index(drop=True)
 
 
 def summary(
-    table: "pd.DataFrame", settings: Mapping[str, Any], confidence: float, resamples: int, seed: int
+    tables: Tables, settings: Mapping[str, Any], confidence: float, resamples: int, seed: int
 ) -> "pd.DataFrame":
     """See `AuditResult.summary`."""
     statistics.check_settings(confidence, resamples)
-    means = table.groupby(KEYS, sort=False)["value"].mean().to_dict()
-    found = []
-    for key, group in table.groupby(KEYS, sort=False):
-        value = group["value"].to_numpy()
-        known = value[~np.isnan(value)]
-        mean = statistics.interval(known, confidence, resamples, seed)
-        floor = settings["floors"].get(key[2])
-        facts = settings["metrics"][key[3]]
-        compared = facts["ceiling"] is not None and key[2] != "clean"
-        found.append(
-            dict(zip(KEYS, key, strict=True))
-            | mean._asdict()
-            | {
-                "n": len(known),
-                "dropped": len(value) - len(known),
-                "label_kept": float(group["label_kept"].mean()),
-                "floor": means.get((*key[:2], floor, key[3]), np.nan),
-                "ceiling": facts["ceiling"] if compared else np.nan,
-                "higher_is_better": facts["higher_is_better"],
-                "control": bool(group["control"].iloc[0]),
-            }
-        )
-    return errors.optional("pandas", "audit").DataFrame(found)
+    found = gather(tables, settings["samples"]["used"] > _MANY, resamples, seed)
+    rows = [
+        _summary_row(key, found, settings, found[key].interval(confidence, resamples, seed))
+        for key in _sorted(found, settings)
+    ]
+    return errors.optional("pandas", "audit").DataFrame(rows)
+
+
+def _sorted(found: Iterable[Key], settings: Mapping[str, Any]) -> list[Key]:
+    places = {name: {t: i for i, t in enumerate(ts)} for name, ts in order(settings).items()}
+    return sorted(found, key=lambda key: [places[n][t] for n, t in zip(KEYS, key, strict=True)])
+
+
+def _summary_row(
+    key: Key,
+    found: Mapping[Key, Gathered],
+    settings: Mapping[str, Any],
+    mean: statistics.Interval,
+) -> dict[str, Any]:
+    one, facts = found[key], settings["metrics"][key[3]]
+    floor = found.get((*key[:2], settings["floors"].get(key[2], ""), key[3]))
+    compared = facts["ceiling"] is not None and key[2] != _CLEAN
+    return {
+        **dict(zip(KEYS, key, strict=True)),
+        **mean._asdict(),
+        "n": one.n,
+        "dropped": one.dropped,
+        "failed": one.failed,
+        "label_kept": one.kept / max(1, one.n + one.dropped),
+        "floor": np.nan if floor is None else floor.mean,
+        "ceiling": facts["ceiling"] if compared else np.nan,
+        "higher_is_better": facts["higher_is_better"],
+        "control": one.control,
+        **one.threat,
+    }
 
 
 def compare(
-    table: "pd.DataFrame",
+    read: Callable[[], Tables],
     settings: Mapping[str, Any],
     names: tuple[str, str],
     by: str,
@@ -91,12 +96,16 @@ def compare(
 ) -> "pd.DataFrame":
     """See `AuditResult.compare`; `options` are confidence, resamples and seed."""
     statistics.check_settings(*options[:2])
-    left, right = (table[table[by] == name] for name in names)
+    pandas = errors.optional("pandas", "audit")
+    left, right = (_values(read(), by, name) for name in names)
     others = [key for key in KEYS if key != by]
     both = left.merge(right, on=[*others, "sample"], suffixes=("_a", "_b"), sort=False)
+    groups = dict(iter(both.groupby(others, sort=False)))
+    known = order(settings)
+    places = [{t: i for i, t in enumerate(known[name])} for name in others]
     found = []
-    for key, group in both.groupby(others, sort=False):
-        a, b = group["value_a"].to_numpy(), group["value_b"].to_numpy()
+    for key in sorted(groups, key=lambda key: [p[t] for p, t in zip(places, key, strict=True)]):
+        a, b = (groups[key][f"value_{side}"].to_numpy() for side in "ab")
         named = dict(zip(others, key, strict=True))
         higher = settings["metrics"][named["metric"]]["higher_is_better"]
         found.append(named | _pair(a, b, higher, options))
@@ -108,7 +117,16 @@ def compare(
     corrected = statistics.holm([row["p"] for row in found])
     for row, p in zip(found, corrected, strict=True):
         row["p_holm"] = p
-    return errors.optional("pandas", "audit").DataFrame(found)
+    return pandas.DataFrame(found)
+
+
+def _values(tables: Tables, by: str, name: str) -> "pd.DataFrame":
+    """The values of one name, by sample; texts held once each."""
+    pandas = errors.optional("pandas", "audit")
+    compute = errors.optional("pyarrow.compute", "audit")
+    columns = [*KEYS, "sample", "value"]
+    some = [t.select(columns).filter(compute.equal(t[by], name)).to_pandas() for t in tables]
+    return pandas.concat(some, ignore_index=True).drop(columns=by)
 
 
 def _pair(
@@ -139,15 +157,15 @@ def _pair(
     }
 
 
-def axis_of(table: "pd.DataFrame", names: tuple[str, str], by: str | None) -> str:
+def axis_of(settings: Mapping[str, Any], names: tuple[str, str], by: str | None) -> str:
     """Whether two names are of models, explainers or attacks.
 
     Raises:
         SurefootError: they are of none or of several, or `by` is none of the three.
     """
     if by is not None and by not in FACTORS:
-        raise SurefootError(f"by={by!r}, expected one of {FACTORS}")
-    known = {factor: list(table[factor].unique()) for factor in FACTORS}
+        raise SurefootError(f"by={by!r}, expected one of {list(FACTORS)}")
+    known = {factor: order(settings)[factor] for factor in FACTORS}
     fitting = [
         factor
         for factor in ([by] if by else FACTORS)
@@ -164,10 +182,20 @@ def axis_of(table: "pd.DataFrame", names: tuple[str, str], by: str | None) -> st
     raise SurefootError(f"the audit has no {missing!r}; {suggest(str(missing), every)}")
 
 
-def means(table: "pd.DataFrame", metrics: Iterable[str]) -> "pd.DataFrame":
-    """Mean by explainer and attack, one column a metric: what a result shows of itself."""
-    rows = FACTORS if table["model"].nunique() > 1 else FACTORS[1:]
-    wide = table.groupby([*rows, "metric"], sort=False)["value"].mean().unstack("metric")
-    order = table[rows].drop_duplicates().itertuples(index=False, name=None)
-    wide = wide.reindex(list(order))
-    return wide[[name for name in metrics if name in wide.columns]]
+def means(
+    tables: Tables, settings: Mapping[str, Any]
+) -> tuple["pd.DataFrame", Sequence[tuple[Key, Gathered]]]:
+    """Mean by explainer and attack, one column a metric, and where values are missing."""
+    pandas = errors.optional("pandas", "audit")
+    found = gather(tables, many=True, resamples=0, seed=0)
+    keys = _sorted(found, settings)
+    first = 0 if len(settings["models"]) > 1 else 1
+    rows = list(dict.fromkeys(key[first:3] for key in keys))
+    known = {(key[first:3], key[3]): found[key].mean for key in keys}
+    metrics = [name for name in settings["metrics"] if any(key[3] == name for key in keys)]
+    wide = pandas.DataFrame(
+        [[known.get((row, name), np.nan) for name in metrics] for row in rows],
+        index=pandas.MultiIndex.from_tuples(rows, names=FACTORS[first:]),
+        columns=pandas.Index(metrics, name="metric"),
+    )
+    return wide, [(key, found[key]) for key in keys if found[key].dropped]

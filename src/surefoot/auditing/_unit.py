@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from surefoot import gradients
 from surefoot.attack import AttackResult
-from surefoot.auditing._batches import device_of
 from surefoot.auditing._loader import Batch
 from surefoot.auditing._measures import Measure, Values, words
+from surefoot.auditing._source import device_of
+from surefoot.auditing._threat import NATURAL, NOTHING, Threat, threat_of
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
 from surefoot.maps import Layout, Reduction, layout_of
@@ -77,6 +78,17 @@ class Unit:
         """The attack's name in the tables."""
         return CLEAN if self.trial is None else self.trial.name
 
+    @property
+    def threat(self) -> Threat:
+        """Who does what to the explanation."""
+        return NOTHING if self.trial is None else threat_of(self.trial.draws[0])
+
+    def asked(self) -> list[Measure]:
+        """The metrics that are measured here."""
+        if self.trial is None:
+            return [one for one in self.measures if not one.compares]
+        return [one for one in self.measures if not one.once]
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -87,8 +99,10 @@ class Rows:
         numbers: (n,), of the samples.
         labels: (n,), their classes.
         label_kept: (n,), False where no iterate kept the prediction and the sample counts as
-            unchanged.
+            unchanged; under natural changes, where the prediction changed and the sample is left
+            out.
         values: by metric, each (n,).
+        error: why there are no values, "" where there are.
     """
 
     unit: Unit
@@ -96,6 +110,21 @@ class Rows:
     labels: NDArray[np.int64]
     label_kept: NDArray[np.bool_]
     values: Mapping[str, Values] = field(default_factory=dict)
+    error: str = ""
+
+
+def measured(unit: Unit, batch: Batch) -> Iterator[Rows]:
+    """All numbers of one unit; where a sample cannot be measured, the others by themselves."""
+    try:
+        yield measure(unit, batch)
+    except SurefootError as error:
+        if len(batch) > 1:
+            for one in range(len(batch)):
+                yield from measured(unit, batch[one : one + 1])
+            return
+        values = {one.name: np.full(1, np.nan) for one in unit.asked()}
+        kept = np.zeros(1, dtype=bool)
+        yield Rows(unit, batch.numbers.numpy(), batch.labels.numpy(), kept, values, str(error))
 
 
 def measure(unit: Unit, batch: Batch) -> Rows:
@@ -110,6 +139,9 @@ def measure(unit: Unit, batch: Batch) -> Rows:
             values, kept = _clean(unit, there), torch.ones(len(batch), dtype=torch.bool)
         else:
             values, kept = _attacked(unit, unit.trial, there)
+    if unit.threat == NATURAL:  # a map of another prediction is not to be like the first
+        out = ~kept.cpu().numpy()
+        values = {name: np.where(out, np.nan, value) for name, value in values.items()}
     return Rows(unit, batch.numbers.numpy(), batch.labels.numpy(), kept.cpu().numpy(), values)
 
 
@@ -118,7 +150,7 @@ def _clean(unit: Unit, batch: Batch) -> dict[str, Values]:
     layout = unit.layout_of(batch)
     given = words(explained(unit, batch), unit.reduction, layout, **_fixed(unit, batch))
     given |= {"images": batch.inputs}
-    return evaluate([m for m in unit.measures if not m.compares], given, batch.extra, layout)
+    return evaluate(unit.asked(), given, batch.extra, layout)
 
 
 def explained(unit: Unit, batch: Batch) -> Tensor:
@@ -166,8 +198,8 @@ def _after(unit: Unit, found: AttackResult, batch: Batch) -> dict[str, Values]:
         "h2": after["h"],
         "images2": found.inputs,
     }
-    compared = [m for m in unit.measures if m.compares]
-    single = [m for m in unit.measures if not (m.compares or m.once)]
+    compared = [m for m in unit.asked() if m.compares]
+    single = [m for m in unit.asked() if not m.compares]
     return {
         **evaluate(compared, change, batch.extra, layout),
         **evaluate(single, after | moved, batch.extra, layout),

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from jsonargparse import ArgumentParser
 
-from surefoot.cli import _faults, attack, completion, doctor, explain, train
+from surefoot.cli import _faults, attack, audit, completion, doctor, explain, report, train
 from surefoot.cli._options import Help, joined
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.report import printable
@@ -17,6 +17,8 @@ from surefoot.version import __version__
 COMMANDS: dict[str, ModuleType] = {
     "explain": explain,
     "attack": attack,
+    "audit": audit,
+    "report": report,
     "train": train,
     "doctor": doctor,
     "completion": completion,
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None) -> int:
             warnings.simplefilter("always", SurefootWarning)
             warnings.showwarning = _show_warning
             own = [parser] if settings.command == "completion" else []
-            COMMANDS[settings.command].run(settings[settings.command], *own)
+            code = COMMANDS[settings.command].run(settings[settings.command], *own)
     except argparse.ArgumentError as error:
         return _fail(_faults.of_arguments(error, parser, words))
     except SurefootError as error:
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # whoever read the output has gone
         sys.stderr.close()
         return 0
-    return 0
+    return code or 0
 
 
 def make_parser() -> ArgumentParser:

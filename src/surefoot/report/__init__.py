@@ -5,6 +5,7 @@ from surefoot.report._attacked import Attacked, attack_table, join
 from surefoot.report._files import SUFFIXES, bitmap as bitmap, check_suffix, render
 from surefoot.report._images import coloured as coloured, painted as painted
 from surefoot.report._look import Look as Look, Scale as Scale, Size as Size
+from surefoot.report._page import audit_page
 from surefoot.report._panel import percent as percent
 from surefoot.report._picture import picture, png
 from surefoot.report._text import printable as printable
@@ -15,6 +16,7 @@ __all__ = [
     "Attacked",
     "attack_picture",
     "attack_table",
+    "audit_page",
     "check_suffix",
     "join",
     "picture",

@@ -1,0 +1,203 @@
+"""`surefoot audit PHOTO... -o runs/audit`: whether explanations hold, over many samples."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from surefoot import attack, auditing, data, explain, gradients
+from surefoot.cli._options import add, written
+from surefoot.cli._photographs import photographs_parser
+from surefoot.cli._shared import load_model, try_model
+from surefoot.errors import SurefootError, optional
+from surefoot.files import make_folder, write_whole
+from surefoot.recipes import Recipe
+
+HELP = "audit explanations: every explainer under every attack, over many samples"
+EXPLAINERS = {
+    "gradient": "Gradient()",
+    "integrated gradients": "IntegratedGradients(steps=8)",
+    "smoothgrad": "SmoothGrad(Gradient(), samples=10)",
+}
+ATTACKS = {"topk": "TopK(Linf(1/255, steps=10), k=0.05)", "jpeg": "JPEG(quality=75)"}
+SOME_FAILED = 1
+STATUS = "status"
+
+
+def parser() -> ArgumentParser:
+    """The options of the command."""
+    options = photographs_parser(
+        "Put explainers under attacks, over the photographs or the data set given, and write a "
+        "folder of results and a page. What is finished stays: the same command goes on where it "
+        f"was stopped. `surefoot audit {STATUS} FOLDER` says how far a run is."
+    )
+    add(options, "data data_options root")
+    more: dict[str, tuple[Any, Any, str, str]] = {
+        "split": (str, "test", "NAME", "of the data set"),
+        "explainers": (dict[str, str], EXPLAINERS, "{NAME: RECIPE}", "by name"),
+        "attacks": (dict[str, str], ATTACKS, "{NAME: RECIPE}", "attacks and natural changes"),
+        "metrics": (list[str], list(auditing.METRICS), "[NAME, ...]", "scores"),
+        "reduction": (str, "sum_abs", "NAME", "of a map's channels"),
+        "limit": (int | None, None, "N", "samples to take (default: all that are right)"),
+        "block": (int, 16, "N", "consecutive samples that are worked on, and written, as one"),
+        "batch_size": (int | None, None, "N", "samples that go through together, to bound memory"),
+        "control_draws": (int, 5, "N", "random signs to average over"),
+        "seed": (int, 0, "N", "of the controls"),
+        "workers": (int, 0, "N", "processes that share the blocks, and the threads"),
+        "devices": (list[str] | None, None, "[cuda:0, ...]", "shared out among the processes"),
+        "dask": (str | None, None, "ADDRESS", "of a Dask scheduler whose workers do the blocks"),
+    }
+    for name, (kind, default, metavar, text) in more.items():
+        flag = f"--{name.replace('_', '-')}"
+        options.add_argument(flag, type=kind, default=default, metavar=metavar, help=text)
+    options.add_argument(
+        "--ranks", action="store_true", help="share the blocks with the ranks of torchrun or srun"
+    )
+    options.add_argument("--overwrite", action="store_true", help="replace what is in the folder")
+    options.add_argument(
+        "--dry-run", action="store_true", help="say how many passes, how long, how much memory"
+    )
+    options.add_argument(
+        "-o", "--out", type=str, default="runs/audit", metavar="FOLDER", help="for the results"
+    )
+    return options
+
+
+def run(settings: Any) -> int:
+    """Audit, and say what came of it; or say how far an audit is.
+
+    Returns:
+        1 if something failed on some of the samples, else 0.
+
+    Raises:
+        SurefootError: an option that cannot be used, or a folder that holds another audit.
+    """
+    if settings.photo[:1] == [STATUS]:
+        print(*auditing.status(_only(settings.photo[1:])).lines(), sep="\n")
+        return 0
+    asked = _asked(settings)
+    model, card = load_model(settings)
+    samples = _samples(settings, model, card)
+    loader = DataLoader(samples, batch_size=settings.batch_size or settings.block)
+    if settings.dry_run:
+        print(auditing.estimate(asked, model, loader))
+        return 0
+    ranks = auditing.Ranks.of() if settings.ranks else None
+    out, seen = make_folder(settings.out), sys.stderr.isatty()
+    with _executor(settings) as executor:
+        given = (asked, model, loader, out, settings.overwrite, executor, seen)
+        result = auditing.run(*given, ranks=ranks)
+    if ranks is not None and ranks.rank:
+        return 0  # the first one tells
+    write_whole(out / "audit.yaml", _config(settings))
+    print(result)
+    page = out / "audit.html"
+    result.html(page)
+    print(f"the page is {page}")
+    failed: int = result.settings["failed"]
+    if failed:
+        print(f"surefoot: something failed on {failed} samples, see `error`", file=sys.stderr)
+    return SOME_FAILED if failed else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Photographs(Dataset[tuple[Tensor, int]]):
+    """Photographs with the classes that a model predicts for them."""
+
+    paths: Sequence[Path]
+    labels: Sequence[int]
+    size: int
+    channels: int
+    classes: Sequence[str] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the files."""
+        return [path.name for path in self.paths]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        return pixels(self.paths[number], self.size, self.channels), self.labels[number]
+
+
+def pixels(path: Path, size: int, channels: int) -> Tensor:
+    """A photograph, (channels, size, size) in [0, 1]."""
+    return data.load_pixels(path, size, channels).float() / 255
+
+
+def _samples(settings: Any, model: nn.Module, card: Any) -> Dataset[Any]:
+    """The data set, or the photographs with the predicted classes."""
+    photos = list(settings.photo or settings.photos or [])
+    if bool(photos) == (settings.data is not None):
+        raise SurefootError(
+            "give photographs, or a data set with --data; for example: surefoot audit chelsea "
+            "coffee eagle -o runs/audit"
+        )
+    if settings.data is not None:
+        more = dict(settings.data_options or {})
+        found: Dataset[Any] = data.load(settings.data, settings.split, settings.root, **more)
+        return found
+    paths = [data.locate(photo) for photo in photos]
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    each = (pixels(path, card.size, card.channels)[None].to(device) for path in paths)
+    first = next(each)
+    try_model(model, first)
+    labels = [int(gradients.predict(model, one).argmax()) for one in [first, *each]]
+    return Photographs(paths, labels, card.size, card.channels, card.labels)
+
+
+def _asked(settings: Any) -> auditing.Settings:
+    return auditing.Settings(
+        explainers={name: explain.parse(text) for name, text in settings.explainers.items()},
+        attacks={name: _attack(text) for name, text in settings.attacks.items()},
+        metrics=settings.metrics,
+        reduction=settings.reduction,
+        limit=settings.limit,
+        block=settings.block,
+        batch_size=settings.batch_size,
+        draws=settings.control_draws,
+        seed=settings.seed,
+        about={"command": f"surefoot audit --config {shlex.quote(f'{settings.out}/audit.yaml')}"}
+        | {"model": settings.model, "data": settings.data or "photographs, by predicted class"},
+    )
+
+
+def _attack(text: str) -> Recipe:
+    name = text.partition("(")[0].strip()
+    changes = auditing.natural.CHANGES
+    return changes.parse(text) if name in changes.known() else attack.parse(text)
+
+
+@contextmanager
+def _executor(settings: Any) -> Iterator[Executor | None]:
+    """Who does the blocks."""
+    if settings.dask is not None:
+        with optional("distributed", "dask").Client(settings.dask) as client:
+            yield client.get_executor()
+    elif settings.workers:
+        with auditing.Processes(settings.workers, None, settings.devices or ()) as executor:
+            yield executor
+    else:
+        yield None
+
+
+def _config(settings: Any) -> bytes:
+    used: Mapping[str, Any] = {"photos": list(settings.photo or settings.photos or []) or None}
+    return written(parser(), settings, "audit", **used)
+
+
+def _only(given: Sequence[str]) -> str:
+    if len(given) != 1:
+        raise SurefootError(f"write: surefoot audit {STATUS} FOLDER")
+    return given[0]
