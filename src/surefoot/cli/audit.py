@@ -40,20 +40,19 @@ def parser() -> ArgumentParser:
         "folder of results and a page. What is finished stays: the same command goes on where it "
         f"was stopped. `surefoot audit {STATUS} FOLDER` says how far a run is."
     )
-    add(options, "data data_options root")
+    add(options, "data data_options root reduction")
     more: dict[str, tuple[Any, Any, str, str]] = {
         "split": (str, "test", "NAME", "of the data set"),
         "explainers": (dict[str, str], EXPLAINERS, "{NAME: RECIPE}", "by name"),
         "attacks": (dict[str, str], ATTACKS, "{NAME: RECIPE}", "attacks and natural changes"),
         "metrics": (list[str], list(auditing.METRICS), "[NAME, ...]", "scores"),
-        "reduction": (str, "sum_abs", "NAME", "of a map's channels"),
         "limit": (int | None, None, "N", "samples to take (default: all that are right)"),
         "block": (int, 16, "N", "consecutive samples that are worked on, and written, as one"),
         "batch_size": (int | None, None, "N", "samples that go through together, to bound memory"),
         "control_draws": (int, 5, "N", "random signs to average over"),
         "seed": (int, 0, "N", "of the controls"),
         "workers": (int, 0, "N", "processes that share the blocks, and the threads"),
-        "devices": (list[str] | None, None, "[cuda:0, ...]", "shared out among the processes"),
+        "worker_devices": (list[str] | None, None, "[cuda:0, ...]", "shared out among workers"),
         "dask": (str | None, None, "ADDRESS", "of a Dask scheduler whose workers do the blocks"),
     }
     for name, (kind, default, metavar, text) in more.items():
@@ -186,7 +185,7 @@ def _executor(settings: Any) -> Iterator[Executor | None]:
         with optional("distributed", "dask").Client(settings.dask) as client:
             yield client.get_executor()
     elif settings.workers:
-        with auditing.Processes(settings.workers, None, settings.devices or ()) as executor:
+        with auditing.Processes(settings.workers, None, settings.worker_devices or ()) as executor:
             yield executor
     else:
         yield None
