@@ -204,7 +204,8 @@ def test_warnings_are_one_line(here, capsys):
     recipe = "Decoy(Gradient, layer='1', decoys=2)"
     options = ["--model", "my_nets:linear", "--size", "16", "--explainer", recipe]
     assert main(["explain", "photo.png", *options]) == 0
-    (line,) = capsys.readouterr().err.splitlines()
+    line, wrote = capsys.readouterr().err.splitlines()
+    assert wrote == "surefoot: wrote map.png, map.yaml"
     assert line.startswith("surefoot: warning: ")
     assert "linear" in line
     with pytest.warns(SurefootWarning):  # the library's own warnings are as they were

@@ -8,9 +8,10 @@ from types import ModuleType
 
 from jsonargparse import ArgumentParser
 
-from surefoot.cli import attack, doctor, explain, train
+from surefoot.cli import _faults, attack, completion, doctor, explain, train
 from surefoot.cli._options import Help, joined
 from surefoot.errors import SurefootError, SurefootWarning
+from surefoot.report import printable
 from surefoot.version import __version__
 
 COMMANDS: dict[str, ModuleType] = {
@@ -18,30 +19,41 @@ COMMANDS: dict[str, ModuleType] = {
     "attack": attack,
     "train": train,
     "doctor": doctor,
+    "completion": completion,
 }
 
 
 def main(arguments: Sequence[str] | None) -> int:
     """Run one command, see `surefoot.cli.main`."""
+    words = joined(sys.argv[1:] if arguments is None else arguments)
+    parser = make_parser()
     try:
-        settings = _parser().parse_args(joined(sys.argv[1:] if arguments is None else arguments))
+        settings = parser.parse_args(words)
         with warnings.catch_warnings():
             warnings.simplefilter("always", SurefootWarning)
             warnings.showwarning = _show_warning
-            COMMANDS[settings.command].run(settings[settings.command])
-    except (SurefootError, argparse.ArgumentError) as error:
-        print(f"surefoot: error: {_one_line(error)}", file=sys.stderr)
-        return 2
+            own = [parser] if settings.command == "completion" else []
+            COMMANDS[settings.command].run(settings[settings.command], *own)
+    except argparse.ArgumentError as error:
+        return _fail(_faults.of_arguments(error, parser, words))
+    except SurefootError as error:
+        return _fail(_faults.of_library(str(error)))
     except KeyboardInterrupt:
         print("surefoot: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has gone
+        sys.stderr.close()
+        return 0
     return 0
 
 
-def _parser() -> ArgumentParser:
+def make_parser() -> ArgumentParser:
+    """The parser of all commands."""
     parser = ArgumentParser(
         prog="surefoot",
-        description="Saliency maps that can be trusted.",
+        description="Saliency maps that can be trusted. Exit codes: 0, all went well; 2, something "
+        "given cannot be used, and one line on standard error says what; 130, interrupted, with "
+        "what was finished written.",
         exit_on_error=False,
         formatter_class=Help,
         allow_abbrev=False,
@@ -53,9 +65,14 @@ def _parser() -> ArgumentParser:
     return parser
 
 
+def _fail(text: str) -> int:
+    print(f"surefoot: error: {_one_line(text)}", file=sys.stderr)
+    return 2
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"surefoot: warning: {_one_line(message)}", file=sys.stderr)
 
 
 def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
+    return printable(" ".join(str(message).split()))

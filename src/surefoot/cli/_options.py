@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from surefoot.data import Fit
 from surefoot.maps import Reduction
 from surefoot.report import Look, Scale, Size
 from surefoot.train import Loop, Validation
@@ -73,6 +74,20 @@ _CHANNELS = f"of the model's input: {DEFAULT_CHANNELS}, or 1 for grey (default: 
 OPTIONS: Mapping[str, Option] = {
     # photographs
     "photos": Option(list[str], "the same as PHOTO..., for a configuration file", "[PHOTO, ...]"),
+    "fit": Option(
+        Fit,
+        "how photographs become squares: the middle, all of it with grey around, all of it without "
+        "its proportions, or all of it in tiles of the model's size",
+        default="crop",
+    ),
+    # what a command says and writes
+    "quiet": Option(bool, "say nothing but warnings and errors"),
+    "json": Option(bool, "say what was found and written as one line of JSON"),
+    "force": Option(bool, "overwrite files that surefoot did not write"),
+    "preview": Option(bool, "show a plain gradient map in the terminal at once"),
+    "overlay": Option(
+        str, "also draw the map over the photograph at the photograph's own size", "FILE.png"
+    ),
     # models
     "model": Option(str, _MODEL, "NAME_OR_FACTORY"),
     "weights": Option(str, "safetensors or weights-only checkpoint", _FILE),

@@ -1,7 +1,8 @@
 """What commands on photographs share: their options, checks, the loop, and the written config."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from surefoot import models, report
+from surefoot.cli import _inputs, _outputs, _passes
 from surefoot.cli._options import (
     DEFAULT_CHANNELS,
     DEFAULT_SIZE,
@@ -21,7 +23,7 @@ from surefoot.cli._options import (
     written,
 )
 from surefoot.cli._shared import add_model_options, find_class, load_model, try_model
-from surefoot.data import load_pixels, locate
+from surefoot.data import Fit, dimensions, load_pixels, locate
 from surefoot.errors import SurefootError
 from surefoot.files import check_tensor_suffix, write_whole
 
@@ -39,6 +41,8 @@ class Case:
         photos: the photographs as they were given.
         images: each (1, C, S, S) with the model's channels, on the model's device.
         target: the class asked for, None for the predicted one.
+        fit: how they became squares; with "tile" the images are as large as the photographs.
+        seen: what part of each the model sees, "" for all of it.
     """
 
     model: nn.Module
@@ -46,6 +50,13 @@ class Case:
     photos: list[str]
     images: list[Tensor]
     target: int | None
+    fit: Fit = "crop"
+    seen: Sequence[str] = ()
+
+    @property
+    def size(self) -> int:
+        """The side of the model's input."""
+        return self.card.size or DEFAULT_SIZE
 
     def load(self, photo: str) -> Tensor:
         """A further photograph, (1, C, S, S), on the model's device."""
@@ -54,6 +65,11 @@ class Case:
     def names(self, finished: int) -> list[str]:
         """File names of the first photographs."""
         return [Path(photo).name for photo in self.photos[:finished]]
+
+    def label(self, target: int) -> str:
+        """The name of a class."""
+        known = self.card.labels is not None and target < len(self.card.labels)
+        return self.card.labels[target] if known and self.card.labels else f"class {target}"
 
 
 def photographs_parser(description: str) -> ArgumentParser:
@@ -64,23 +80,30 @@ def photographs_parser(description: str) -> ArgumentParser:
         nargs="*",
         type=str,
         metavar="PHOTO",
-        help="picture files, or the names of those that installed packages bring: chelsea, coffee, "
-        "eagle",
+        help="picture files, folders of them, patterns, - for a list on standard input, or the "
+        "names of those that installed packages bring: chelsea, coffee, eagle",
     )
-    add(options, "photos")
+    add(options, "photos fit quiet json force")
     add_config(options)
     add_model_options(options)
     return options
 
 
-def check_files(settings: Any, save: str | None) -> None:
-    """Raise for what can be told of the output before any work."""
-    report.check_suffix(Path(settings.out))
+def check_files(settings: Any, save: str | None, *more: str | None) -> None:
+    """Raise for what can be told of the output before any work.
+
+    Args:
+        settings: the options.
+        save: a file of tensors that is to be written, too.
+        more: pictures that are.
+    """
+    pictures = [settings.out, *filter(None, more)]
+    for path in pictures:
+        report.check_suffix(Path(path))
     if save:
         check_tensor_suffix(Path(save))
-    for path in (settings.out, save):
-        if path and not Path(path).parent.is_dir():
-            raise SurefootError(f"cannot write {path}: there is no folder {Path(path).parent}")
+    beside = Path(settings.out).with_suffix(".yaml")
+    _outputs.check([*pictures, *([save] if save else []), beside], force=settings.force)
     try:
         report.Look.of(**look(settings)).check()
     except SurefootError as error:
@@ -98,7 +121,7 @@ def look(settings: Any) -> dict[str, Any]:
 
 def given(settings: Any, command: str) -> list[str]:
     """The photographs; raises if there are none."""
-    photos = list(settings.photo or settings.photos or [])
+    photos = _inputs.expand(settings.photo or settings.photos or [])
     if not photos:
         raise SurefootError(
             f"no photograph was given; try: surefoot {command} chelsea -o {settings.out}"
@@ -106,23 +129,32 @@ def given(settings: Any, command: str) -> list[str]:
     return photos
 
 
-def load(settings: Any, photos: list[str]) -> Case:
+def load(settings: Any, photos: list[str], *, tiles: bool = False) -> Case:
     """Model, photographs and target, after a trial run of the model.
+
+    Args:
+        settings: the options.
+        photos: as `given` has them.
+        tiles: whether the command takes photographs larger than the model's input.
 
     Raises:
         SurefootError: any of them cannot be used.
     """
+    if settings.fit == "tile" and not tiles:
+        raise SurefootError("--fit tile is for surefoot explain; take crop, pad or squash here")
     for photo in photos:
-        locate(photo)  # before the model is loaded, which may take long
+        dimensions(locate(photo))  # before the model is loaded, which may take long
     model, card = load_model(settings)
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
-    images = [_image(photo, card).to(where) for photo in photos]
+    images = [_image(photo, card, settings.fit).to(where) for photo in photos]
     target = None if settings.target is None else find_class(settings.target, card.labels)
-    try_model(model, images[0])
-    return Case(model, card, photos, images, target)
+    size = card.size or DEFAULT_SIZE
+    try_model(model, images[0][..., :size, :size])
+    seen = _inputs.check(photos, size, settings.fit)
+    return Case(model, card, photos, images, target, settings.fit, seen)
 
 
-def _image(photo: str, card: models.Card) -> Tensor:
+def _image(photo: str, card: models.Card, fit: Fit = "crop") -> Tensor:
     """A photograph as the model takes it: (1, 3, S, S), or in grey (1, 1, S, S)."""
     size, channels = card.size or DEFAULT_SIZE, card.channels or DEFAULT_CHANNELS
     if size < 1:
@@ -132,7 +164,7 @@ def _image(photo: str, card: models.Card) -> Tensor:
             f"{card.name} is to take inputs of {channels} channels, expected 3, or 1 for grey; "
             "photographs have no others"
         )
-    return load_pixels(locate(photo), size, channels)[None].float() / 255
+    return load_pixels(locate(photo), size, channels, fit)[None].float() / 255
 
 
 def each_photograph(
@@ -143,6 +175,7 @@ def each_photograph(
     verbs: tuple[str, str],
     units: int = 1,
     unit: str = "photograph",
+    passes: bool = False,
 ) -> None:
     """Work on each photograph by itself under a progress bar, then write what is finished.
 
@@ -156,6 +189,7 @@ def each_photograph(
         verbs: such as ("explaining", "explained").
         units: of work in one photograph.
         unit: their name.
+        passes: whether units are inputs through the model, counted, and so many about.
 
     Raises:
         SurefootError: the model fails, or there is not enough memory.
@@ -169,15 +203,26 @@ def each_photograph(
                 bar.update(len(finished) * units + now - bar.n)
 
             for image in case.images:
-                finished.append(work(image, progress))
+                with _passes.counted(case.model, bar) if passes else nullcontext():
+                    finished.append(work(image, progress))
                 progress(0, units)
-    except RuntimeError as error:  # from the model, or no memory
-        raise SurefootError(
-            f"{case.photos[len(finished)]} cannot be {done} ({type(error).__name__}: {error})"
-        ) from error
+    except (RuntimeError, MemoryError) as error:  # from the model, or no memory
+        raise SurefootError(_failure(case.photos[len(finished)], done, error)) from error
     finally:
         if finished:
             write(finished)
+
+
+def _failure(photo: str, done: str, error: Exception) -> str:
+    """What went wrong with a photograph, in a sentence."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "memory" in text or "alloc" in text:
+        first = text.splitlines()[0] if text else type(error).__name__
+        return (
+            f"{photo} cannot be {done}: there is not enough memory ({first[:200]}); try a smaller "
+            "--size, fewer steps, samples or decoys in --explainer, or --device cpu"
+        )
+    return f"{photo} cannot be {done} ({type(error).__name__}: {text})"
 
 
 def write_picture(
@@ -189,8 +234,8 @@ def write_picture(
     command: str,
     parser: ArgumentParser,
     used: dict[str, Any],
-) -> None:
-    """Write the picture and, beside it, the options as they were used, for --config."""
+) -> list[Path]:
+    """Write the picture and, beside it, the options as they were used; the files' names."""
     out = Path(settings.out)
     write_whole(out, content)
     used = used | {"photos": case.photos}
@@ -200,3 +245,4 @@ def write_picture(
             f"surefoot: {out} holds the {finished} photographs finished of {len(case.photos)}",
             file=sys.stderr,
         )
+    return [out, out.with_suffix(".yaml")]

@@ -1,6 +1,7 @@
 """`surefoot attack PHOTO... -o attack.png`: whether explanations hold, as a picture."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from surefoot import gradients, report
 from surefoot.attack import AttackResult, AttributionAttack, RandomSign, default_k
-from surefoot.cli import _photographs as photographs
+from surefoot.cli import _outputs, _photographs as photographs
 from surefoot.cli._attacks import add_attack_options, make_attack, make_controls
 from surefoot.cli._options import add
 from surefoot.cli._photographs import Case, Progress
@@ -148,7 +149,7 @@ def _write(settings: Any, job: Job, case: Case, finished: list[report.Attacked])
     picture = report.render(figure, Path(settings.out).suffix.lower())
     if settings.save:
         write_tensors(Path(settings.save), _content(whole), _recipes(job, whole.result))
-    photographs.write_picture(
+    files = photographs.write_picture(
         settings,
         case,
         len(finished),
@@ -160,8 +161,38 @@ def _write(settings: Any, job: Job, case: Case, finished: list[report.Attacked])
             "score_with": None if job.score_with is None else repr(job.score_with),
         },
     )
-    for line in report.attack_table(whole):
-        print(line)
+    _outputs.say(settings, report.attack_table(whole))
+    files += [Path(settings.save)] if settings.save else []
+    _outputs.tell(settings, _found(case, whole, files))
+    _outputs.wrote(settings, files)
+
+
+def _found(case: Case, whole: report.Attacked, files: list[Path]) -> dict[str, Any]:
+    """What was found, by name."""
+    result = whole.result
+
+    def shown(scores: Mapping[str, Tensor], row: int) -> dict[str, float | None]:
+        values = {name: float(value[row]) for name, value in scores.items()}
+        return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+    return {
+        "command": "attack",
+        "attack": repr(result.attack),
+        "explainer": repr(result.explainer),
+        "model": case.card.name,
+        "photographs": [
+            {
+                "photograph": case.photos[row],
+                "class": int(result.target[row]),
+                "label": case.label(int(result.target[row])),
+                "kept": bool(result.label_kept[row]),
+                "scores": shown(result.scores, row),
+                "random signs": shown(whole.control, row),
+            }
+            for row in range(len(result))
+        ],
+        "files": list(map(str, files)),
+    }
 
 
 def _content(whole: report.Attacked) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
 """`surefoot explain PHOTO... -o map.png`: saliency maps of photographs, as a picture."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -9,15 +11,16 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from surefoot import report
-from surefoot.cli import _photographs as photographs
+from surefoot.cli import _outputs, _overlay, _passes, _photographs as photographs, _preview, _tiles
 from surefoot.cli._options import add
-from surefoot.cli._photographs import Case
+from surefoot.cli._photographs import Case, Progress
+from surefoot.errors import SurefootError
 from surefoot.explain import Explainer, Explanation, join_explanations, parse
 
 HELP = "draw saliency maps of photographs"
 DEFAULT_EXPLAINER = "Decoy(IntegratedGradients(steps=8))"
 
-Finished = tuple[Explanation, Tensor | None]
+Finished = tuple[Explanation, Tensor | None, float]
 
 
 def parser() -> ArgumentParser:
@@ -28,8 +31,8 @@ def parser() -> ArgumentParser:
     )
     add(
         options,
-        "explainer target percentile panels colours opacity scale smooth top picture out "
-        "save_attributions",
+        "explainer target percentile panels colours opacity scale smooth top picture out overlay "
+        "save_attributions preview",
         explainer={"default": DEFAULT_EXPLAINER},
         out={"default": "map.png"},
     )
@@ -45,22 +48,47 @@ def run(settings: Any) -> None:
         SurefootError: an option, a photograph or a file that cannot be used.
     """
     photos = photographs.given(settings, "explain")
-    photographs.check_files(settings, settings.save_attributions)
+    photographs.check_files(settings, settings.save_attributions, settings.overlay)
+    _check_single(settings, photos)
     explainer = parse(settings.explainer)
-    case = photographs.load(settings, photos)
+    case = photographs.load(settings, photos, tiles=True)
+    if settings.preview:
+        side = case.size
+        _preview.show(case.images[0][..., :side, :side], case.model, case.target, photos[0])
+    tiled = case.fit == "tile"
+    units = _passes.expected(explainer) + _passes.expected(getattr(explainer, "base", None))
     photographs.each_photograph(
         case,
-        lambda image, _: _explain(explainer, case, image),
+        lambda image, progress: _explain(explainer, case, image, progress),
         lambda finished: _write(settings, case, finished),
         verbs=("explaining", "explained"),
+        units=len(list(_tiles.each(case.images[0], case.size))) if tiled else units,
+        unit="tile" if tiled else "pass",
+        passes=not tiled,
     )
 
 
-def _explain(explainer: Explainer, case: Case, image: Tensor) -> Finished:
+def _check_single(settings: Any, photos: list[str]) -> None:
+    for option, given in (("--fit tile", settings.fit == "tile"), ("--overlay", settings.overlay)):
+        if given and len(photos) > 1:
+            raise SurefootError(
+                f"{option} takes one photograph at a time, and {len(photos)} were given"
+            )
+
+
+def _explain(explainer: Explainer, case: Case, image: Tensor, progress: Progress) -> Finished:
     """One photograph's explanation, and the map of the explainer that is wrapped, if one is."""
+    began = perf_counter()
+    if case.fit == "tile":
+        result = _tiles.explain(explainer, case.model, image, case.target, case.size, progress)
+        return _on_cpu(result), None, perf_counter() - began
     result = explainer.explain(case.model, image, case.target)
     base = getattr(explainer, "base", None)
     plain = base(case.model, image, result.target).cpu() if isinstance(base, Explainer) else None
+    return _on_cpu(result), plain, perf_counter() - began
+
+
+def _on_cpu(result: Explanation) -> Explanation:
     return replace(
         result,
         inputs=result.inputs.cpu(),
@@ -68,22 +96,28 @@ def _explain(explainer: Explainer, case: Case, image: Tensor) -> Finished:
         target=result.target.cpu(),
         probabilities=result.probabilities.cpu(),
         details={name: value.cpu() for name, value in result.details.items()},
-    ), plain
+    )
 
 
 def _write(settings: Any, case: Case, finished: list[Finished]) -> None:
-    whole = join_explanations([explanation for explanation, _ in finished])
-    bases = [plain for _, plain in finished if plain is not None]
+    whole = join_explanations([explanation for explanation, *_ in finished])
+    whole = replace(whole, labels=case.card.labels, model=case.card.name or whole.model)
+    bases = [plain for _, plain, _ in finished if plain is not None]
+    look = photographs.look(settings)
+    figure = report.picture(
+        _tiles.shown(whole),
+        base=torch.cat(bases) if bases else None,
+        names=case.names(len(finished)),
+        **look,
+    )
+    files: list[str | Path] = []
     if settings.save_attributions:
         whole.save(settings.save_attributions)
-    figure = report.picture(
-        whole,
-        base=torch.cat(bases) if bases else None,
-        labels=case.card.labels,
-        names=case.names(len(finished)),
-        **photographs.look(settings),
-    )
-    photographs.write_picture(
+        files.append(settings.save_attributions)
+    if settings.overlay:
+        _overlay.write(settings.overlay, case.photos[0], whole, case.fit, report.Look.of(**look))
+        files.append(settings.overlay)
+    files[:0] = photographs.write_picture(
         settings,
         case,
         len(finished),
@@ -92,3 +126,52 @@ def _write(settings: Any, case: Case, finished: list[Finished]) -> None:
         parser=parser(),
         used={"explainer": repr(whole.explainer)},
     )
+    found = [_found(case, row, whole, seconds) for row, (*_, seconds) in enumerate(finished)]
+    _outputs.say(settings, [_line(each) for each in found])
+    _outputs.tell(
+        settings,
+        {
+            "command": "explain",
+            "explainer": repr(whole.explainer),
+            "model": whole.model,
+            "photographs": found,
+            "files": list(map(str, files)),
+        },
+    )
+    _outputs.wrote(settings, files)
+
+
+def _found(case: Case, row: int, whole: Explanation, seconds: float) -> dict[str, Any]:
+    """What was found of a photograph, by name."""
+    target, shares = int(whole.target[row]), whole.probabilities[row]
+    best = int(shares.argmax())
+    coverage = whole.details.get("coverage")
+    found: dict[str, Any] = {
+        "photograph": case.photos[row],
+        "class": target,
+        "label": case.label(target),
+        "probability": round(float(shares[target]), 6),
+        "predicted": case.label(best),
+        "layer": getattr(whole.explainer, "layer", None),
+        "coverage": None if coverage is None or coverage.ndim else round(float(coverage), 4),
+        "sees": case.seen[row] or "all of it",
+        "tiles": len(list(_tiles.each(case.images[row], case.size))) if case.fit == "tile" else 1,
+        "seconds": round(seconds, 2),
+    }
+    return found
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    """The same as a line to read."""
+    said = [f"{found['label']}, {report.percent(found['probability'])}"]
+    if found["predicted"] != found["label"]:
+        said.append(f"predicted: {found['predicted']}")
+    if found["layer"] is not None:
+        said.append(f"decoys at layer {found['layer']}")
+    if found["coverage"] is not None:
+        said.append(f"cover {found['coverage']:.0%}".replace("%", " %"))
+    if found["tiles"] > 1:
+        said.append(f"the mean of {found['tiles']} tiles")
+    if found["sees"] != "all of it":
+        said.append(f"of {found['sees']} of the photograph")
+    return f"{found['photograph']}: {'; '.join(said)}; {found['seconds']:.1f} s"

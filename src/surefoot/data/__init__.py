@@ -4,6 +4,8 @@ from surefoot.data._augment import CropAndFlip as CropAndFlip
 from surefoot.data._labels import imagenet_labels as imagenet_labels, load_labels as load_labels
 from surefoot.data._load import load as load, names as names
 from surefoot.data._photographs import (
+    Fit as Fit,
+    dimensions as dimensions,
     load_image as load_image,
     load_pixels as load_pixels,
     locate as locate,

@@ -1,8 +1,12 @@
 """Photographs as tensors, and the free ones that installed packages bring."""
 
 import importlib.util
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,6 +14,11 @@ from torch import Tensor
 
 from surefoot.errors import MissingExtraError, SurefootError, optional, suggest
 
+Fit = Literal["crop", "pad", "squash", "tile"]
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_APPLE = (".heic", ".heif", ".hif")
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, struct.error)
 # name, package, path inside it. The eagle is one of foolbox's labelled ImageNet photographs.
 _KNOWN = (
     ("chelsea", "skimage", "data/chelsea.png"),
@@ -68,10 +77,44 @@ def load_image(path: str | Path, size: int) -> Tensor:
     return square(_rgb(path), size).float() / 255
 
 
-def load_pixels(path: str | Path, size: int, channels: int = 3) -> Tensor:
-    """A photograph as `load_image` makes it, in bytes: (channels, size, size) uint8."""
-    image = _rgb(path)
-    return square(image if channels == 3 else image.convert("L"), size)
+def load_pixels(path: str | Path, size: int, channels: int = 3, fit: Fit = "crop") -> Tensor:
+    """A photograph in bytes, (channels, size, size) uint8, brought to squares in one of four ways.
+
+    Args:
+        path: of the file.
+        size: side of the square, in pixels.
+        channels: 3, or 1 for grey.
+        fit: "crop" cuts the middle square out, as `load_image` does; "pad" brings the long side
+            to `size` and puts grey around; "squash" forgets the proportions; "tile" leaves the
+            photograph as large as it is, (channels, H, W), but no side smaller than `size`.
+
+    Raises:
+        SurefootError: as `load_image`.
+    """
+    image = _rgb(path) if channels == 3 else _rgb(path).convert("L")
+    if fit == "crop":
+        return square(image, size)
+    pillow, operations = optional("PIL.Image", "cli"), optional("PIL.ImageOps", "cli")
+    cubic = pillow.Resampling.BICUBIC
+    if fit == "pad":
+        grey = "#808080" if channels == 3 else 128
+        return _bytes(operations.pad(image, (size, size), cubic, color=grey))
+    if fit == "squash":
+        return _bytes(image.resize((size, size), cubic))
+    larger = max(1, size / min(image.size))
+    return _bytes(image.resize([max(size, round(side * larger)) for side in image.size], cubic))
+
+
+def dimensions(path: str | Path) -> tuple[int, int]:
+    """Width and height of a photograph as it is shown, from its head alone.
+
+    Raises:
+        SurefootError: the file is no picture.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        wide, high = image.size
+    return (high, wide) if turned else (wide, high)
 
 
 def square(image: Any, size: int) -> Tensor:
@@ -81,19 +124,38 @@ def square(image: Any, size: int) -> Tensor:
     left, top = (wide - size) // 2, (high - size) // 2
     pillow = optional("PIL.Image", "cli")
     resized = image.resize((wide, high), pillow.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(resized.crop((left, top, left + size, top + size))))
-    return pixels.view(size, size, -1).permute(2, 0, 1).contiguous()
+    return _bytes(resized.crop((left, top, left + size, top + size)))
+
+
+def _bytes(image: Any) -> Tensor:
+    """A Pillow image as (C, H, W) uint8."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.view(*pixels.shape[:2], -1).permute(2, 0, 1).contiguous()
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    """The file as Pillow opens it, whatever is wrong with it as one error."""
+    pillow = optional("PIL.Image", "cli")
+    apple = Path(path).suffix.lower() in _APPLE
+    if apple and importlib.util.find_spec("pillow_heif") is not None:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on a file's tags
+            with pillow.open(path) as image:
+                yield image
+    except (*_UNREADABLE, pillow.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        hint = "; Pillow reads such files with: pip install pillow-heif" if apple else ""
+        raise SurefootError(f"cannot read the photograph {path}: {reason}{hint}") from error
 
 
 def _rgb(path: str | Path) -> Any:
     pillow, operations = optional("PIL.Image", "cli"), optional("PIL.ImageOps", "cli")
-    try:
-        with pillow.open(path) as opened:
-            image = operations.exif_transpose(opened)
-            image.load()
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SurefootError(f"cannot read the photograph {path}: {reason}") from error
+    with _opened(path) as opened:
+        image = operations.exif_transpose(opened)
+        image.load()
     if image.mode[0] in "IF":
         raise SurefootError(
             f"the photograph {path} has more than 8 bits a pixel ({image.mode}); convert it to an "

@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from surefoot.errors import SurefootError, optional
 from surefoot.version import versions
 
@@ -26,6 +29,19 @@ def render(figure: "Figure", suffix: str = ".png", dpi: int = 150) -> bytes:
     dpi = min(dpi, int(_MOST_PIXELS / max(figure.get_size_inches())))
     kind = suffix.removeprefix(".")
     figure.savefig(buffer, format=kind, dpi=dpi, **_metadata(figure, suffix))
+    return buffer.getvalue()
+
+
+def bitmap(pixels: "NDArray[np.float32]", suffix: str, alt: str) -> bytes:
+    """Pixels (H, W, 3) in [0, 1] as the bytes of a picture of their own size."""
+    pillow, told = optional("PIL.Image", "cli"), json.dumps(versions("torch"))
+    picture = pillow.fromarray((255 * pixels).round().clip(0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    chunks = optional("PIL.PngImagePlugin", "cli").PngInfo()
+    chunks.add_itxt("Description", alt)
+    chunks.add_itxt("surefoot", told)
+    more = {".png": {"pnginfo": chunks}}.get(suffix, {"comment": f"surefoot {told} {alt}".encode()})
+    picture.save(buffer, pillow.registered_extensions()[suffix], **more)
     return buffer.getvalue()
 
 

@@ -21,7 +21,7 @@ from surefoot.report._canvas import (
     tallness,
     write_caption,
 )
-from surefoot.report._look import Look, PanelKind
+from surefoot.report._look import SEQUENTIAL, Look, PanelKind
 from surefoot.report._panel import Panel
 from surefoot.report._shades import Array, Shades, absolute, has_signs, signed
 
@@ -160,10 +160,15 @@ def _draw(
 
 def painted(picture: Array, heat: Array, look: Look) -> Array:
     """The heat over the photograph in grey, the more opaque the hotter."""
-    colours = optional("matplotlib", "cli").colormaps[look.colours]
     strength = look.opacity * heat[..., None]
     grey = picture.mean(2, keepdims=True) * 0.8 + 0.2
-    result: Array = grey * (1 - strength) + colours(heat)[..., :3] * strength
+    result: Array = grey * (1 - strength) + coloured(heat, look.colours) * strength
+    return result
+
+
+def coloured(heat: Array, colours: str = SEQUENTIAL) -> Array:
+    """A map in [0, 1] in the colours of all maps, (..., 3)."""
+    result: Array = optional("matplotlib", "cli").colormaps[colours](heat)[..., :3]
     return result
 
 

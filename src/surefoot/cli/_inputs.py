@@ -1,0 +1,81 @@
+"""Which photographs are meant, and what is to be said of them before any work."""
+
+import glob
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from surefoot.data import Fit, dimensions, locate
+from surefoot.errors import SurefootError, SurefootWarning
+
+# What a folder's other files are not taken for.
+PICTURES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
+    *(".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".jp2", ".tga", ".ico"),
+)
+_ENLARGED = 8  # times, from which on a map shows more of the resampling than of the photograph
+_PANORAMA = 2.5  # times as long as wide
+
+
+def expand(photos: Sequence[str]) -> list[str]:
+    """Files for what was given: each picture of a folder, what a pattern fits, the lines of `-`.
+
+    Raises:
+        SurefootError: a folder without pictures, or a pattern that fits none.
+    """
+    return [found for photo in photos for found in _expanded(photo)]
+
+
+def _expanded(photo: str) -> Iterator[str]:
+    if photo == "-":
+        yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+    elif Path(photo).is_dir():
+        yield from _pictures(photo, Path(photo).iterdir(), "the folder")
+    elif any(sign in photo for sign in "*?[") and not Path(photo).exists():
+        found = glob.iglob(photo, recursive=True)  # noqa: PTH207 (absolute ones, too)
+        yield from _pictures(photo, map(Path, found), "the pattern")
+    else:
+        yield photo
+
+
+def _pictures(photo: str, files: Iterator[Path], what: str) -> list[str]:
+    found = sorted(str(file) for file in files if file.suffix.lower() in PICTURES)
+    if not found:
+        raise SurefootError(
+            f"{what} {photo} has no pictures; expected files ending in {', '.join(PICTURES[:6])} "
+            "or the like"
+        )
+    return found
+
+
+def check(photos: Sequence[str], size: int, fit: Fit) -> list[str]:
+    """Look at the head of each photograph; what part of it the model sees, "" for all.
+
+    Raises:
+        SurefootError: one that is not there, or no picture.
+    """
+    return [_check(photo, size, fit) for photo in photos]
+
+
+def _check(photo: str, size: int, fit: Fit) -> str:
+    wide, high = dimensions(locate(photo))
+    short, long = sorted((wide, high))
+    if size >= _ENLARGED * short:
+        _warn(
+            f"{photo} has {wide} x {high} pixels and is enlarged {size / short:.0f} times: its map "
+            "shows the enlargement, too"
+        )
+    if fit != "crop" or short == long:
+        return ""
+    share = f"the middle {short / long:.0%}".replace("%", " %")
+    if long >= _PANORAMA * short:
+        _warn(
+            f"{photo} has {wide} x {high} pixels, and the model sees {share} of it alone; take all "
+            "of it with --fit pad, squash or tile"
+        )
+    return share
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, SurefootWarning, stacklevel=2)
