@@ -297,7 +297,7 @@ def test_safetensors_hold_everything(decoys, tmp_path):
     safetensors = pytest.importorskip("safetensors")
     decoys.save(tmp_path / "a.safetensors")
     with safetensors.safe_open(tmp_path / "a.safetensors", "pt") as file:
-        names = {"attributions", "target", "probabilities"}
+        names = {"inputs", "attributions", "target", "probabilities"}
         assert set(file.keys()) == names | {f"details.{name}" for name in decoys.details}
         assert torch.equal(file.get_tensor("attributions"), decoys.attributions)
         assert explain.from_json(file.metadata()["explainer"]) == decoys.explainer

@@ -1,5 +1,6 @@
 """What an attack on attributions found."""
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
 from surefoot.maps import AnyLayout
 
@@ -65,6 +67,16 @@ class AttackResult:
         """What has one row a sample, by name; of several inputs a tuple."""
         named = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name != "trace"]
         return [(name, value) for name, value in named if isinstance(value, Tensor | tuple)]
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the picture where there is one, and the scores in a table."""
+        # An arrow upwards, as of an explanation: whoever looks at a result sees it drawn.
+        report = importlib.import_module("surefoot.report")
+        try:
+            found: str | None = report.attacked_html(self)
+        except SurefootError:
+            return None
+        return found
 
     def __repr__(self) -> str:
         left = ", ".join(f"{name}={_mean(value)}" for name, value in self.scores.items())

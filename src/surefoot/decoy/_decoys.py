@@ -1,5 +1,6 @@
 """Decoys of a batch (Eq. 1 and 2 of arXiv 2002.00526), each with its certificate."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from surefoot.decoy._layer import Trunk
 from surefoot.decoy._layers import default_layer
 from surefoot.decoy._search import Search
 from surefoot.decoy._settings import Effort, Settings, Units
+from surefoot.errors import SurefootError
 from surefoot.layers import layer_name
 
 
@@ -52,6 +54,16 @@ class Decoys:
     coverage: float
     corners: tuple[Tensor, ...]
     patch: int
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: some of them, and what they cover."""
+        # An arrow upwards, as of an explanation: whoever looks at a result sees it drawn.
+        report = importlib.import_module("surefoot.report")
+        try:
+            found: str | None = report.decoys_html(self)
+        except SurefootError:
+            return None
+        return found
 
     def __repr__(self) -> str:
         samples, count = self.deviation.shape

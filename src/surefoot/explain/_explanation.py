@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
-from surefoot.files import write_tensors
 from surefoot.maps import AnyLayout, Layout, Parts, Reduction, heatmap
-from surefoot.recipes import tensors, to_json
 
 if TYPE_CHECKING:
     from surefoot.explain._base import Explainer
@@ -62,26 +60,50 @@ class Explanation:
         return self.probabilities.gather(1, self.target[:, None])[:, 0]
 
     def save(self, path: str | Path) -> None:
-        """Write attributions, target, probabilities and details to .npz or .safetensors.
+        """Write all of it to .npz or .safetensors, so that `load` and a picture need nothing else.
 
-        The recipe goes with them as JSON, and the tensors among its settings under their digests;
-        `surefoot.explain.from_json` makes the explainer from both. The file is there whole or not
+        The recipe goes with it as JSON, and the tensors among its settings under their digests,
+        as do layout, class names, the model's name and versions. The file is there whole or not
         at all.
 
         Raises:
-            SurefootError: another suffix, a recipe that cannot be stored, a full disk.
+            SurefootError: another suffix, a recipe that cannot be stored, several inputs, a full
+                disk.
         """
-        content = {
-            "attributions": self.attributions,
-            "target": self.target,
-            "probabilities": self.probabilities,
-            **{f"details.{name}": value for name, value in self.details.items()},
-            **tensors(self.explainer),
-        }
-        write_tensors(Path(path), content, {"explainer": to_json(self.explainer)})
+        _stored().save(self, Path(path))
+
+    @staticmethod
+    def load(path: str | Path) -> "Explanation":
+        """The explanation that `save` wrote.
+
+        Raises:
+            SurefootError: no such file, or none that holds a whole explanation.
+        """
+        found: Explanation = _stored().load(path)
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for other libraries: NumPy arrays and texts by name.
+
+        `axes` names the axes of inputs and attributions, so that
+        `xarray.DataArray(d["attributions"], dims=d["axes"])` is all that xarray needs.
+        """
+        found: dict[str, Any] = _stored().as_dict(self)
+        return found
+
+    def to_json(self, *, arrays: bool = False) -> str:
+        """Recipe, model, layout, versions, target, class names and confidence as JSON text.
+
+        Args:
+            arrays: whether inputs, attributions, probabilities and details are in it, too. What
+                JSON has no number for, such as NaN, is null.
+        """
+        text: str = _stored().as_json(self, arrays=arrays)
+        return text
 
     def __repr__(self) -> str:
-        shape = tuple(self.attributions.shape)
+        parts = self.attributions if isinstance(self.attributions, tuple) else [self.attributions]
+        shape = ", ".join(str(tuple(each.shape)) for each in parts)
         shown = ", ".join(
             f"{int(target)} ({float(share):.0%})"
             for target, share in zip(self.target[:5], self.confidence()[:5], strict=True)
@@ -92,12 +114,24 @@ class Explanation:
 
     def _repr_png_(self) -> bytes | None:
         """The picture a notebook shows; None, and so the text, where none can be made."""
-        try:
-            # The one arrow upwards: whoever looks at a result sees it drawn.
-            content: bytes = importlib.import_module("surefoot.report").png(self)
-        except SurefootError:
-            return None
-        return content
+        return _drawn("png", self)  # type: ignore[no-any-return]
+
+    def _repr_html_(self) -> str | None:
+        """The same with its text for screen readers, and sentences and records as tables."""
+        return _drawn("html", self)  # type: ignore[no-any-return]
+
+
+def _stored() -> Any:
+    # Imported here because reading a recipe needs the explainers, which import this file.
+    return importlib.import_module("surefoot.explain._stored")
+
+
+def _drawn(how: str, explanation: Explanation) -> Any:
+    try:
+        # The one arrow upwards: whoever looks at a result sees it drawn.
+        return getattr(importlib.import_module("surefoot.report"), how)(explanation)
+    except SurefootError:
+        return None
 
 
 def join_explanations(explanations: Sequence[Explanation]) -> Explanation:

@@ -22,6 +22,7 @@ from surefoot.files._structured import (
 )
 from surefoot.files._tensors import (
     check_tensor_suffix as check_tensor_suffix,
+    read_tensors as read_tensors,
     write_tensors as write_tensors,
 )
 from surefoot.files._whole import make_folder as make_folder, write_whole as write_whole

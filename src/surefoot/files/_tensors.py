@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surefoot.errors import SurefootError, optional
+from surefoot.errors import MissingExtraError, SurefootError, optional
 from surefoot.files._whole import write_whole
 from surefoot.version import __version__
 
@@ -22,6 +22,26 @@ def write_tensors(path: Path, content: Mapping[str, Tensor], metadata: Mapping[s
     content = {name: value.detach().cpu().contiguous() for name, value in content.items()}
     encode = _npz if path.suffix == ".npz" else _safetensors
     write_whole(path, encode(content, {**metadata, "surefoot": __version__}))
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What `write_tensors` wrote: tensors by name, and the text beside them. Runs no code.
+
+    Raises:
+        SurefootError: another suffix, no such file, or one that is damaged or of another sort.
+    """
+    check_tensor_suffix(Path(path))
+    decode = _from_npz if Path(path).suffix == ".npz" else _from_safetensors
+    try:
+        return decode(Path(path))
+    except MissingExtraError:
+        raise
+    except OSError as error:
+        raise SurefootError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # the formats' readers raise what they like
+        raise SurefootError(
+            f"cannot read {path}: it is no file that surefoot wrote, or it is damaged ({error})"
+        ) from error
 
 
 def check_tensor_suffix(path: Path) -> None:
@@ -47,3 +67,17 @@ def _safetensors(content: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
     apart = {name: value.clone() for name, value in content.items()}
     encoded: bytes = optional("safetensors.torch", "cli").save(apart, metadata)
     return encoded
+
+
+def _from_npz(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with np.load(path, allow_pickle=False) as file:
+        names = [name for name in file if name != "metadata"]
+        return {name: torch.from_numpy(file[name]) for name in names}, json.loads(
+            str(file["metadata"])
+        )
+
+
+def _from_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with optional("safetensors", "cli").safe_open(path, "pt") as file:
+        names = list(file.keys())
+        return {name: file.get_tensor(name) for name in names}, dict(file.metadata())

@@ -2,7 +2,9 @@
 
 from surefoot.report._attack_picture import attack_picture
 from surefoot.report._attacked import Attacked, attack_table, join
+from surefoot.report._decoys_picture import decoys_html as decoys_html, decoys_picture
 from surefoot.report._files import SUFFIXES, bitmap as bitmap, check_suffix, render
+from surefoot.report._html import attacked_html as attacked_html, html, terminal
 from surefoot.report._images import coloured as coloured, painted as painted
 from surefoot.report._look import Look as Look, Scale as Scale, Size as Size
 from surefoot.report._page import audit_page
@@ -18,8 +20,11 @@ __all__ = [
     "attack_table",
     "audit_page",
     "check_suffix",
+    "decoys_picture",
+    "html",
     "join",
     "picture",
     "png",
     "render",
+    "terminal",
 ]

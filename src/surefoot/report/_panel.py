@@ -1,5 +1,6 @@
 """What a picture is drawn from, and what its words are."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,8 +43,9 @@ class Panel:
         return maps.layout_of(self.explanation.inputs, layout=said)
 
     def share(self, row: int) -> str:
-        """The probability of the class explained."""
-        return percent(float(self.explanation.confidence()[row]))
+        """The probability of the class explained; nothing where the model gives none."""
+        share = float(self.explanation.confidence()[row])
+        return "" if math.isnan(share) else percent(share)
 
     def label(self, row: int) -> str:
         """The class explained."""
@@ -51,7 +53,7 @@ class Panel:
 
     def title(self, row: int) -> str:
         """Class name and confidence, such as `bald eagle, 62 %`."""
-        return f"{self.label(row)}, {self.share(row)}"
+        return ", ".join(filter(None, [self.label(row), self.share(row)]))
 
     def name(self, row: int) -> str:
         """The sample's own name, if it has one."""
@@ -59,9 +61,10 @@ class Panel:
 
     def predicted(self, row: int) -> str:
         """What the model says instead, where another class than the predicted is explained."""
-        shares = self.explanation.probabilities[row]
+        shares = self.explanation.probabilities[row].nan_to_num(0.0)
         best = int(shares.argmax())
-        if shares[best] <= shares[self.explanation.target[row]]:
+        target = int(self.explanation.target[row])
+        if target >= len(shares) or shares[best] <= shares[target]:
             return ""
         name = class_name(best, self.labels, 40)
         return f"predicted: {name}, {percent(float(shares[best]))}"

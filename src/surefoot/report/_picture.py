@@ -1,5 +1,6 @@
 """An explanation as a figure, one row a sample."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,10 @@ from torch import Tensor
 
 from surefoot.errors import optional
 from surefoot.explain import Explanation
+from surefoot.maps import Parts
 from surefoot.report import _words
+from surefoot.report._canvas import new_figure
+from surefoot.report._files import render
 from surefoot.report._images import draw_images
 from surefoot.report._look import Look
 from surefoot.report._panel import Names, Panel
@@ -62,6 +66,9 @@ def picture(
         MissingExtraError: matplotlib is not installed.
         SurefootError: inputs that have no layout; a base, names or a choice that does not fit.
     """
+    several = parts(explanation)
+    if len(several) > 1:
+        return beside([picture(each, labels=labels, names=names, **choices) for each in several])
     panel = make_panel(explanation, base, labels, names, features, percentile, **choices)
     figure = _drawer(panel)(panel)
     figure.alt, figure.about = _words.alt(panel), _words.about(panel)
@@ -93,8 +100,39 @@ def png(explanation: Explanation) -> bytes:
     return picture(first(explanation, NOTEBOOK_ROWS))._repr_png_()
 
 
+def parts(explanation: Explanation) -> list[Explanation]:
+    """An explanation of each of several inputs; of one input, itself."""
+    if not isinstance(explanation.layout, Parts):
+        return [explanation]
+    layouts = explanation.layout.layouts
+    several = zip(explanation.inputs, explanation.attributions, layouts, strict=True)
+    return [
+        replace(explanation, inputs=inputs, attributions=maps, layout=layout, details={})
+        for inputs, maps, layout in several
+    ]
+
+
+def beside(figures: Sequence["Picture"]) -> "Picture":
+    """Pictures of several inputs as one, side by side."""
+    sizes = [tuple(each.get_size_inches()) for each in figures]
+    wide, high = sum(size[0] for size in sizes), max(size[1] for size in sizes)
+    whole, left = new_figure(wide, high), 0.0
+    reader = optional("matplotlib.image", "cli")
+    for figure, (across, up) in zip(figures, sizes, strict=True):
+        place = (left / wide, 1 - up / high, across / wide, up / high)
+        axis = whole.add_axes(place)
+        axis.imshow(reader.imread(io.BytesIO(render(figure, dpi=200))), aspect="auto")
+        axis.set_axis_off()
+        left += across
+    whole.alt = " ".join(figure.alt for figure in figures)
+    whole.about = figures[0].about
+    return whole
+
+
 def first(explanation: Explanation, rows: int) -> Explanation:
-    """The first samples of an explanation."""
+    """The first samples of an explanation of one input."""
+    if isinstance(explanation.layout, Parts):
+        return explanation
     count = len(explanation.target)
     details = {
         name: value[:rows] if value.ndim and len(value) == count else value
