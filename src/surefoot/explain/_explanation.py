@@ -71,6 +71,11 @@ class Explanation:
         Raises:
             SurefootError: another suffix, a recipe that cannot be stored, a full disk.
         """
+        if isinstance(self.layout, Parts):
+            raise SurefootError(
+                "an explanation of several inputs is not stored in one file; explain one of them "
+                "and pass the others as extra={name: tensor}, or store its attributions yourself"
+            )
         content = {
             "attributions": self.attributions,
             "target": self.target,
@@ -81,7 +86,9 @@ class Explanation:
         write_tensors(Path(path), content, {"explainer": to_json(self.explainer)})
 
     def __repr__(self) -> str:
-        shape = tuple(self.attributions.shape)
+        several = isinstance(self.layout, Parts)
+        maps = self.attributions if several else (self.attributions,)
+        shape = " + ".join(str(tuple(each.shape)) for each in maps)
         shown = ", ".join(
             f"{int(target)} ({float(share):.0%})"
             for target, share in zip(self.target[:5], self.confidence()[:5], strict=True)
@@ -92,6 +99,8 @@ class Explanation:
 
     def _repr_png_(self) -> bytes | None:
         """The picture a notebook shows; None, and so the text, where none can be made."""
+        if isinstance(self.layout, Parts):
+            return None
         try:
             # The one arrow upwards: whoever looks at a result sees it drawn.
             content: bytes = importlib.import_module("surefoot.report").png(self)
@@ -108,6 +117,8 @@ def join_explanations(explanations: Sequence[Explanation]) -> Explanation:
     Raises:
         SurefootError: there are none, or their inputs differ in shape.
     """
+    if any(isinstance(each.layout, Parts) for each in explanations):
+        raise SurefootError("explanations of several inputs are not joined; join their parts")
     shapes = {tuple(each.inputs.shape[1:]) for each in explanations}
     if len(shapes) != 1:
         raise SurefootError(f"cannot join explanations of inputs shaped {sorted(shapes)}")
