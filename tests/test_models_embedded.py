@@ -1,6 +1,7 @@
 """Text through its embeddings: the network sees its own tokens, and only their embedding moves."""
 
 import copy
+import math
 import warnings
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from surefoot import SurefootError, attack, explain, gradients
+from surefoot import SurefootError, attack, audit, explain, gradients, train
 from surefoot.models import Classifier
 
 transformers = pytest.importorskip("transformers")
@@ -244,3 +245,28 @@ def test_copies_and_hooks_come_and_go():
         moved(model, model.embed(TOKENS))
     assert not embedder._forward_hooks
     assert not embedder._forward_pre_hooks
+
+
+@pytest.mark.parametrize("name", ["Roberta", "Llama", "Bart"])
+def test_objectives_and_audits_keep_the_tokens(name):
+    net = network(name)
+    model, labels = Classifier(net, embedding=ARCHITECTURES[name][1]), torch.tensor([0, 2])
+    extra = {"attention_mask": MASK}
+    objective = train.PGD(0.05, steps=2, bounds=(-math.inf, math.inf))
+    loss = objective(model, TOKENS, labels, extra=extra)
+    plain = nn.functional.cross_entropy(net(TOKENS, attention_mask=MASK).logits, labels)
+    assert loss.total > plain
+    loss.total.backward()
+    assert model._embedder().weight.grad.abs().sum() > 0
+    x = model.embed(TOKENS)
+    with torch.no_grad():
+        labels = moved(model, x).argmax(1)
+    found = audit(
+        model,
+        (x, labels, extra),
+        explainers={"g": explain.Gradient()},
+        attacks={"t": attack.TopK(attack.Linf(0.01, steps=1, bounds=(-9, 9)), k=2)},
+        metrics=["spearman", "deletion"],
+        controls=False,
+    )
+    assert found.frame()["value"].notna().all()

@@ -225,3 +225,39 @@ def test_settings_that_do_not_fit_the_inputs(explainer, says):
         attack.TopK(budget, k=2)(NET, BOTH, None, explain.Gradient())
     with pytest.raises(SurefootError, match="for 2 inputs; give one name for each"):
         explain.Gradient()(NET, BOTH, 0, layout=("image",))
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (explain.InputXGradient(), explain.Captum("InputXGradient")),
+        (
+            explain.IntegratedGradients(steps=6, baseline=(0.5, 0.25)),
+            explain.Captum("IntegratedGradients", n_steps=6, baselines=(0.5, 0.25)),
+        ),
+    ],
+    ids=["ixg", "ig"],
+)
+def test_captums_methods_take_several_inputs(mine, theirs):
+    pytest.importorskip("captum")
+    for extra in ({}, {"scale": 0.5}):
+        found, expected = theirs(NET, BOTH, 1, extra=extra), mine(NET, BOTH, 1, extra=extra)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_a_function_gets_a_tuple_and_gives_one():
+    found = explain.as_explainer(lambda model, inputs, target: by_autograd(model, inputs, 1))
+    for one, other in zip(found(NET, BOTH, 1), by_autograd(NET, BOTH, 1), strict=True):
+        torch.testing.assert_close(one, other)
+    wrong = explain.as_explainer(lambda model, inputs, target: inputs[:1])
+    with pytest.raises(SurefootError, match="must return a tuple of maps"):
+        wrong(NET, BOTH, 1)
+
+
+def test_an_explanation_of_several_inputs_tells_what_it_is(tmp_path):
+    result = explain.Gradient().explain(NET, BOTH)
+    assert "(3, 3, 8, 8) + (3, 5)" in repr(result)
+    assert result._repr_png_().startswith(b"\x89PNG")  # side by side
+    with pytest.raises(SurefootError, match="several inputs cannot be saved"):
+        result.save(tmp_path / "both.npz")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from surefoot import SurefootError, models, train
+from surefoot import SurefootError, SurefootWarning, models, train
 
 # Small efforts, and what makes each objective differ from natural training.
 CASES = {
@@ -449,3 +449,9 @@ def test_units_times_counts() -> None:
     assert passes.evaluations == 7
     units = {"forward": 1.0, "input_gradient": 3.0, "second_parameters": 10.0}
     assert passes.seconds(units) == 6 * 3 + 2 * 10 - 1
+
+
+def test_a_network_that_ends_in_softmax_is_noticed_in_training() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.Softmax(1)).double()
+    with pytest.warns(SurefootWarning, match="softmax of them is taken again"):
+        train.Natural()(net, *batch())

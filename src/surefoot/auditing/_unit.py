@@ -5,7 +5,7 @@ A pure function of its arguments, which hold all seeds: units can be made in any
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -133,7 +133,7 @@ def measure(unit: Unit, batch: Batch) -> Rows:
     Raises:
         SurefootError: explainer, attack or metric cannot do it; the message names them.
     """
-    there = batch.to(device_of(unit.model[1]))
+    there = _with_companions(unit, batch.to(device_of(unit.model[1])))
     with gradients.numbered(there.numbers):
         if unit.trial is None:
             values, kept = _clean(unit, there), torch.ones(len(batch), dtype=torch.bool)
@@ -143,6 +143,12 @@ def measure(unit: Unit, batch: Batch) -> Rows:
         out = ~kept.cpu().numpy()
         values = {name: np.where(out, np.nan, value) for name, value in values.items()}
     return Rows(unit, batch.numbers.numpy(), batch.labels.numpy(), kept.cpu().numpy(), values)
+
+
+def _with_companions(unit: Unit, batch: Batch) -> Batch:
+    """The batch with what goes along with its inputs also when they are moved, as tokens do."""
+    told = gradients.companions(unit.model[1], [batch.inputs])
+    return replace(batch, extra={**told, **batch.extra}) if told else batch
 
 
 def _clean(unit: Unit, batch: Batch) -> dict[str, Values]:

@@ -12,6 +12,7 @@ from surefoot import checks, gradients, models
 from surefoot.errors import SurefootError
 from surefoot.explain._explanation import Explanation
 from surefoot.gradients import Inputs, Query, Target
+from surefoot.maps import Parts
 from surefoot.recipes import Recipe
 
 
@@ -140,8 +141,9 @@ class Explainer(Recipe, ABC):
 class Function(Explainer):
     """Any callable `function(model, inputs, target) -> attributions` as an explainer.
 
-    It must explain each sample by itself and return a tensor shaped like `inputs`. It is called
-    without `extra`, and cannot be differentiated through.
+    It must explain each sample by itself and return a tensor shaped like `inputs`; of several
+    inputs it gets a tuple and returns one. It is called without `extra`, and cannot be
+    differentiated through.
 
     >>> import torch
     >>> e = Function(lambda model, inputs, target: inputs)
@@ -149,11 +151,15 @@ class Function(Explainer):
     tensor([[1., 1., 1.]])
     """
 
-    function: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    function: Callable[..., Any]
 
     def attribute(self, request: Query) -> Tensor:
         refuse_graph(request, repr(self))
-        inputs = request.inputs.detach().clone()
+        model, inputs = request.model, request.inputs.detach().clone()
+        if isinstance(model, gradients.Door) and model.given:
+            raise SurefootError(
+                f"{self!r} is called without extra inputs; bind {sorted(model.given)} inside it"
+            )
         if further := set(request.extra) - set(gradients.companions(request.model, [inputs])):
             raise SurefootError(
                 f"{self!r} is called without extra inputs; bind {sorted(further)} inside it"
@@ -161,8 +167,19 @@ class Function(Explainer):
         check_classes(request)
         # It may call autograd or write into what it gets, whatever mode the caller is in.
         with torch.inference_mode(False), torch.enable_grad():
-            result = self.function(request.model, inputs, request.target.clone())
+            result = self._called(request, inputs)
         return check_attributions(result, request.inputs, repr(self))
+
+    def _called(self, request: Query, inputs: Tensor) -> object:
+        """What the function gives; of several inputs side by side."""
+        target, parts = request.target.clone(), request.layout
+        if not isinstance(parts, Parts) or not isinstance(request.model, gradients.Door):
+            return self.function(request.model, inputs, target)
+        several: object = self.function(request.model.model, request.returned(inputs), target)
+        shapes = [tuple(x.shape) for x in request.returned(inputs)]
+        if not isinstance(several, tuple | list) or [tuple(a.shape) for a in several] != shapes:
+            raise SurefootError(f"{self!r} must return a tuple of maps shaped {shapes}")
+        return parts.join(several)
 
 
 def _probabilities(model: nn.Module, logits: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from surefoot.explain._captum_layers import find_layer, in_grid, needs_layer
 from surefoot.explain._captum_options import INNER, find_methods, fit, signature, split_options
 from surefoot.explain._captum_sums import sums_up, warn_of_sums
 from surefoot.gradients import Query, Score
+from surefoot.maps import Parts
 from surefoot.undo import draws_kept
 
 # Methods whose map of a sample was found not to depend on the rest of its batch; any other runs
@@ -111,8 +112,9 @@ class Captum(Explainer):
     def _one_batch(
         self, methods: list[type], options: Mapping[str, Any], request: Query, whole: bool
     ) -> Tensor:
-        inputs = request.inputs.clone().requires_grad_()
-        seeded = draws_kept([inputs.device] if inputs.is_cuda else [], self.seed)
+        each = _each(request)
+        device = request.inputs.device
+        seeded = draws_kept([device] if device.type == "cuda" else [], self.seed)
         with turns.alone(), untouched(request.model), seeded, _quiet(methods[0]):
             construct, call = split_options(methods, fit(options, methods[0], request))
             if isinstance(construct.get("layer"), nn.Module):
@@ -123,27 +125,40 @@ class Captum(Explainer):
             check = whole and sums_up(methods, options)
             if check:
                 call["return_convergence_delta"] = True
-            built: Any = _Scored(request.model, tuple(request.extra), self.score)
+            built: Any = _Scored(request, self.score)
             for method in reversed(methods):
                 own = construct.keys() & signature(method, "__init__").keys() - {INNER}
                 built = method(built, **{name: construct[name] for name in own})
-            result = built.attribute(inputs, **call)
+            result = built.attribute(each, **call)
         if check:
             result, delta = result
             warn_of_sums(methods[0], result, delta)
-        return check_attributions(_spread(result, request), inputs, repr(self))
+        if isinstance(request.layout, Parts) and isinstance(result, tuple):
+            result = request.layout.join(result)
+        return check_attributions(_spread(result, request), request.inputs, repr(self))
+
+
+def _each(request: Query) -> Any:
+    """The inputs as captum takes them, several as a tuple."""
+    if not isinstance(request.layout, Parts):
+        return request.inputs.clone().requires_grad_()
+    return tuple(x.clone().requires_grad_() for x in request.layout.split(request.inputs))
 
 
 class _Scored(nn.Module):
     """Scores (N, K) from inputs and extra values by position, as captum passes them."""
 
-    def __init__(self, model: nn.Module, extra: tuple[str, ...], score: Score) -> None:
+    def __init__(self, request: Query, score: Score) -> None:
         super().__init__()
-        self.model, self.extra, self.score = model, extra, score
+        self.model, self.extra, self.score = request.model, tuple(request.extra), score
+        self.parts = request.layout if isinstance(request.layout, Parts) else None
         self.training = False
 
-    def forward(self, inputs: Tensor, *values: Tensor) -> Tensor:
-        logits = gradients.forward(self.model, inputs, dict(zip(self.extra, values, strict=True)))
+    def forward(self, *values: Tensor) -> Tensor:
+        count = 1 if self.parts is None else len(self.parts.shapes)
+        inputs = values[0] if self.parts is None else self.parts.join(values[:count])
+        extra = dict(zip(self.extra, values[count:], strict=True))
+        logits = gradients.forward(self.model, inputs, extra)
         gradients.check_score(self.model, self.score)
         return gradients.all_scores(logits, self.score)
 

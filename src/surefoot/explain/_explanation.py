@@ -103,7 +103,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         parts = self.attributions if isinstance(self.attributions, tuple) else [self.attributions]
-        shape = ", ".join(str(tuple(each.shape)) for each in parts)
+        shape = " + ".join(str(tuple(each.shape)) for each in parts)
         shown = ", ".join(
             f"{int(target)} ({float(share):.0%})"
             for target, share in zip(self.target[:5], self.confidence()[:5], strict=True)
@@ -142,6 +142,8 @@ def join_explanations(explanations: Sequence[Explanation]) -> Explanation:
     Raises:
         SurefootError: there are none, or their inputs differ in shape.
     """
+    if any(isinstance(each.layout, Parts) for each in explanations):
+        raise SurefootError("explanations of several inputs are not joined; join their parts")
     shapes = {tuple(each.inputs.shape[1:]) for each in explanations}
     if len(shapes) != 1:
         raise SurefootError(f"cannot join explanations of inputs shaped {sorted(shapes)}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -52,7 +51,11 @@ def gradient_and_logits(
 def _named(request: Query, score: Score) -> Callable[[Tensor, Tensor], Tensor]:
     """The score of logits and targets (N,); among the entries of an output only its value."""
     check_score(request.model, score)
-    return partial(class_scores, score=score)
+
+    def named(logits: Tensor, target: Tensor) -> Tensor:
+        return class_scores(checks.check_known(logits), target, score)
+
+    return named
 
 
 def logits_and_gradients(
@@ -92,7 +95,7 @@ def _logits_and_gradients(
 def _passed(request: Query) -> tuple[Tensor, Tensor]:
     """The inputs that are differentiated, and their logits in single precision at least."""
     inputs = _differentiable(request)
-    return inputs, checks.check_known(single(forward(request.model, inputs, request.extra)))
+    return inputs, single(forward(request.model, inputs, request.extra))
 
 
 def _complete(

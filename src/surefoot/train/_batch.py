@@ -64,10 +64,9 @@ class Batch:
             )
         with torch.inference_mode(False):
             ordinary = gradients.ordinary
-            further = {
-                name: ordinary(value)
-                for name, value in checks.check_extra(extra, len(inputs)).items()
-            }
+            told = gradients.companions(model, [points])
+            given = {**told, **checks.check_extra(extra, len(inputs))}
+            further = {name: ordinary(value) for name, value in given.items()}
             labels = ordinary(checks.check_target(labels, inputs, "labels"))
         tokens = not inputs.is_floating_point()
         return cls(model, points, labels, further, generator, progress, state, tokens)
@@ -80,6 +79,7 @@ class Batch:
     def logits(self, inputs: Tensor) -> Tensor:
         """The model's logits (N, K) at `inputs`, after checking the labels against them."""
         logits = gradients.single(gradients.forward(self.model, inputs, self.extra))
+        gradients.warn_of_softmax(logits)
         checks.check_target_range(self.labels, logits, "labels")
         return logits
 
