@@ -1,11 +1,14 @@
 """Explainers as captum and Quantus call them."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from surefoot import SurefootError
+from surefoot import SurefootError, attack, explain
 from surefoot.explain import (
     Captum,
     ExpectedGradients,
@@ -322,3 +325,37 @@ def test_quantus_measures_a_surefoot_explainer():
     )
     assert np.shape(scores) == (3,)
     assert np.isfinite(scores).all()
+
+
+def test_habits_of_other_libraries_are_answered_with_our_way():
+    model, x = make_net(), make_inputs()
+    with pytest.raises(SurefootError, match=r"no setting 'n_steps'; did you mean steps"):
+        IntegratedGradients(n_steps=20)
+    with pytest.raises(SurefootError, match=r"no setting 'baselines'; did you mean baseline"):
+        SmoothGrad(IntegratedGradients(baselines=0.5))
+    with pytest.raises(SurefootError, match=r"explainer\(model, inputs, target\).*explain.bind"):
+        IntegratedGradients(model).attribute(x, target=1)
+    with pytest.raises(SurefootError, match=r"explain\.bind"):
+        Gradient().attribute(x)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the guests
+def test_the_page_for_guests_runs():
+    pytest.importorskip("captum")
+    pytest.importorskip("quantus")
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 9), nn.Softplus(), nn.Linear(9, 5)).eval()
+    x = torch.rand(2, 3, 4, 4)
+    names = {"explain": explain, "net": net, "x": x, "b": torch.rand(2, 3, 4, 4)}
+    names |= {"images": x.numpy(), "labels": np.array([0, 3])}
+    page = (Path(__file__).parents[1] / "docs" / "guests.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for block in blocks:
+        exec(block, names)  # noqa: S102 (our own page)
+    assert len(blocks) == 2
+    # The recipes of the table, as they stand there.
+    names |= {"attack": attack, "background": x, "ig": explain.IntegratedGradients()}
+    cells = re.findall(r"`(explain\.[^`]*\(net, x, 3\))`", page)
+    assert len(cells) == 3
+    for cell in cells:
+        assert eval(cell, names).shape[0] == 2  # noqa: S307

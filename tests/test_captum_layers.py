@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import nn
 
-from surefoot import SurefootError, SurefootWarning, explain, models
+import surefoot
+from surefoot import SurefootError, SurefootWarning, attack, explain, metric, models
 from surefoot.explain import Captum, IntegratedGradients
 from surefoot.explain._captum_layers import find_layer, grid_of
 from surefoot.gradients import query
@@ -241,3 +242,39 @@ def test_baselines_of_one_row_a_sample_follow_it():
         torch.testing.assert_close(moved, whole(net, x, y)[order], rtol=1e-4, atol=1e-6)
     with pytest.raises(SurefootError, match="one row for each of the 2 samples"):
         IntegratedGradients(baseline=torch.rand(3, 3, 12, 20))(net, IMAGES, 0)
+
+
+def test_baselines_follow_their_sample_into_metrics_attacks_and_audits():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 9), nn.Softplus(), nn.Linear(9, 3)).eval()
+    x, b = torch.rand(6, 1, 3, 4), torch.rand(6, 1, 3, 4)
+    y = net(x).argmax(1)
+    y[[1, 4]] = (y[[1, 4]] + 1) % 3  # two are wrong, which an audit leaves out
+    right = torch.tensor([0, 2, 3, 5])
+    e = IntegratedGradients(steps=4, baseline=b)
+
+    def one(i):
+        return IntegratedGradients(steps=4, baseline=b[i : i + 1])
+
+    noise = 0.05 * torch.rand(3, 1, 3, 4)
+    rows = [slice(i, i + 1) for i in range(6)]
+    whole = metric.max_sensitivity(e, net, x, y, noise=noise)
+    each = [
+        metric.max_sensitivity(one(i), net, x[row], y[row], noise=noise)
+        for i, row in enumerate(rows)
+    ]
+    torch.testing.assert_close(whole, torch.cat(each))
+    a = attack.TopK(attack.Linf(0.05, steps=3), k=3)
+    moved = a(net, x, y, e).inputs
+    alone = [a(net, x[row], y[row], one(i)).inputs for i, row in enumerate(rows)]
+    torch.testing.assert_close(moved, torch.cat(alone))
+    pytest.importorskip("pyarrow")
+    batches = [(x[:4], y[:4]), (x[4:], y[4:])]
+    audited = surefoot.audit(
+        net, batches, explainers={"ig": e}, attacks={"topk": a}, metrics=["gini"]
+    )
+    frame = audited.frame()
+    clean = frame[(frame["explainer"] == "ig") & (frame["attack"] == "clean")]
+    found = torch.tensor(clean[clean["metric"] == "gini"]["value"].to_numpy()).double()
+    maps = torch.cat([one(int(i))(net, x[rows[i]], y[rows[i]]) for i in right])
+    torch.testing.assert_close(found, metric.gini(maps).double(), rtol=1e-5, atol=1e-6)

@@ -101,3 +101,51 @@ def test_a_model_whose_patches_all_meet(said):
 
 def test_a_grey_network(said):
     assert "input (N, 1, 28, 28) in [0, 1], 10 classes" in said("--model", "fashion-mnist/pgd")
+
+
+ONCE = """
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        return 2 * ctx.saved_tensors[0] * g
+
+class Once(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
+    def forward(self, x):
+        return self.head(Square.apply(x))
+"""
+
+
+def test_the_routes_of_attacks(said, tmp_path):
+    (tmp_path / "doctor_once.py").write_text(ONCE)
+
+    def route(name):
+        text = said("--model", name, "--size", "64" if "nets" in name else "8")
+        return re.search(r"attacks on maps: (.*)", text)[1]
+
+    relu, tanh = (route(f"doctor_nets:{name}") for name in ("relu", "tanh"))
+    for each in (relu, tanh):
+        found = re.search(
+            r"^finite: exact works; finite works; they agree to cosine ([\d.]+)", each
+        )
+        assert float(found[1]) > 0.99
+    assert relu.endswith("softplus beta=30 stands in for the model's kinks")
+    assert "softplus" not in tanh
+    once = route("doctor_once:Once")
+    assert re.match(
+        r"finite: exact fails \(the map has no derivative: Square.*; finite works", once
+    )
+    assert route("doctor_nets:Detached").startswith("none: exact fails (the model's output has no")
+    sys.modules.pop("doctor_once")

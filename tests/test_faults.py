@@ -9,7 +9,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from surefoot import SurefootError, SurefootWarning, attack, explain, train
+from surefoot import SurefootError, SurefootWarning, attack, explain, models, train
 from surefoot.attack import Linf, TopK
 from surefoot.explain import Captum, Gradient, IntegratedGradients, SmoothGrad
 
@@ -245,7 +245,8 @@ def test_scripts_and_programs():
     exported = torch.export.export(
         net, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},)
     ).module()
-    for model in (*scripts, exported):
+    wrapped = [models.Classifier(each).eval() for each in (scripts[1], exported)]
+    for model in (*scripts, exported, *wrapped):
         torch.testing.assert_close(Gradient()(model, x, 0), wanted)
         for method in ("DeepLift", "GuidedBackprop", "LRP"):
             with pytest.raises(SurefootError, match="silently return the plain gradient"):

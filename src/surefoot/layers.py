@@ -36,8 +36,9 @@ def _name(model: nn.Module, modules: dict[str, nn.Module], layer: str | nn.Modul
         raise SurefootError(
             f"layer={type(layer).__name__}(...) is not a submodule of this model; pass its name"
         )
-    if layer in modules and layer:
-        return layer
+    for name in (layer, f"_orig_mod.{layer}"):  # the second by torch.compile
+        if layer and name in modules:
+            return name
     names = [name for name in modules if name]
     close = difflib.get_close_matches(str(layer), names, n=5, cutoff=0.3) or names[:8]
     raise SurefootError(

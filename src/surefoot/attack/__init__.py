@@ -18,6 +18,10 @@ from surefoot.attack._prediction import (
 )
 from surefoot.attack._random_sign import RandomSign as RandomSign
 from surefoot.attack._result import AttackResult as AttackResult, join_results as join_results
+from surefoot.attack._routes import (
+    Routes as Routes,
+    second_order_routes as second_order_routes,
+)
 from surefoot.attack._scores import default_k as default_k
 from surefoot.attack._smooth import Smooth as Smooth, smooth as smooth
 from surefoot.attack._target import Target as Target
@@ -32,9 +36,11 @@ __all__ = [
     "Budget",
     "PredictionAttack",
     "PredictionResult",
+    "Routes",
     "Smooth",
     "check_second_order",
     "parse",
+    "second_order_routes",
     "smooth",
 ]
 __all__ += list(ATTACKS.known())

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from surefoot import gradients
 from surefoot.attack import AttributionAttack
 from surefoot.auditing._controls import RandomMap
 from surefoot.auditing._loader import Batch
@@ -66,7 +67,8 @@ def _try_attack(unit: Unit, one: Batch) -> None:
         return
     there = one.to(device_of(unit.model[1]))
     for attack in unit.trial.draws:
-        with blame(f"the attack {unit.trial.name!r} on the explainer {unit.explainer[0]!r}"):
+        who = f"the attack {unit.trial.name!r} on the explainer {unit.explainer[0]!r}"
+        with blame(who), gradients.numbered(there.numbers):
             run(_short(attack), unit, there)
 
 

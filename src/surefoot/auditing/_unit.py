@@ -162,7 +162,7 @@ def _clean(unit: Unit, batch: Batch) -> dict[str, Values]:
 def explained(unit: Unit, batch: Batch) -> Tensor:
     """The explainer's map of the clean inputs, signed, (n, ...)."""
     (name, explainer), model = unit.explainer, unit.model[1]
-    with blame(f"the explainer {name!r}"):
+    with blame(f"the explainer {name!r}"), gradients.numbered(batch.numbers):
         extra = dict(batch.extra) or None
         return explainer(
             model, batch.inputs, batch.labels, extra=extra, create_graph=False, layout=unit.layout

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from surefoot import gradients, models
+from surefoot.attack import second_order_routes
 from surefoot.cli._options import DEFAULT_CHANNELS, DEFAULT_SIZE, add_config, make_parser
 from surefoot.cli._shared import add_model_options, load_model, try_model
 from surefoot.decoy import Layer, Settings, default_layer, layers
@@ -115,6 +116,7 @@ def _model(model: nn.Module, card: models.Card) -> list[str]:
             f"         second derivative of {score}: {_second(model, pixels, score)}"
             for score in _SCORES
         ),
+        f"         attacks on maps: {second_order_routes(model, pixels)!r}",
         *_layers(model, pixels),
     ]
 

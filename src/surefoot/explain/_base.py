@@ -1,5 +1,6 @@
 """What every explainer is: a frozen dataclass of hyper-parameters that maps a query to a map."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,6 +98,11 @@ class Explainer(Recipe, ABC):
         found: tuple[Tensor, ...] = request.returned(kept)
         return kept if isinstance(inputs, Tensor) else found
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "attribute" in vars(cls):
+            cls.attribute = _asked(cls.attribute)  # type: ignore[method-assign]
+
     @abstractmethod
     def attribute(self, request: Query) -> Tensor:
         """Attributions (N, ...) of a checked request."""
@@ -135,6 +141,22 @@ class Explainer(Recipe, ABC):
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Like `attribute`; may add what the result should carry to `details`, by name."""
         return self.attribute(request)
+
+
+def _asked(attribute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`attribute` of a request; captum's way of calling it is answered with ours."""
+
+    @functools.wraps(attribute)
+    def call(self: Explainer, request: Query, *args: Any, **settings: Any) -> Tensor:
+        if args or settings or not isinstance(request, Query):
+            raise SurefootError(
+                "attribute() takes a checked request; write explainer(model, inputs, target), such "
+                "as IntegratedGradients(steps=32)(model, inputs, 3), or captum's way "
+                "explain.bind(explainer, model).attribute(inputs, target=3)"
+            )
+        return attribute(self, request)
+
+    return call
 
 
 @dataclass(frozen=True, repr=False)

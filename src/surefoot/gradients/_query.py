@@ -52,9 +52,9 @@ class Query:
     samples: int | None = None
 
     @property
-    def count(self) -> int:
-        """How many samples the call has."""
-        return len(self.inputs) if self.samples is None else self.samples
+    def count(self) -> int | None:
+        """How many samples the call has, if that is known."""
+        return len(self.inputs) if self.rows is None else self.samples
 
     @property
     def numbers(self) -> Tensor:
@@ -71,11 +71,13 @@ class Query:
         """
         if value.ndim < (self.inputs.ndim if ndim is None else ndim) or len(value) == 1:
             return value
-        known = self.rows is not None and self.samples is None
-        if len(value) != self.count and not (known and len(value) > int(self.numbers.max())):
+        fits = len(value) == self.count
+        if self.count is None:  # those of a larger set, as in an audit
+            fits = len(value) > int(self.numbers.max())
+        if not fits:
             raise SurefootError(
                 f"{name} has shape {tuple(value.shape)}, expected one for all samples, (1, ...), "
-                f"or one row for each of the {self.count} samples of the call"
+                f"or one row for each of the {self.count or ''} samples of the call"
             )
         return value[self.numbers.to(value.device)]
 
@@ -230,6 +232,8 @@ def query(
     numbers, samples = _ROWS.get()
     if numbers is None or len(numbers) != len(joined):
         numbers = samples = None
+    else:
+        numbers = numbers.to(joined.device)
     return Query(model, joined, labels, rows, create_graph, axes, numbers, samples)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,16 @@ class Classifier(nn.Module):
             raise SurefootError(f"std={std}, expected positive numbers")
         if embedding is not None:
             self._embedder()
-        self.training = module.training
+        self.training = getattr(module, "training", False)  # a frozen script has no flag
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; an exported program inside keeps the mode of its export."""
+        try:
+            return super().train(mode)
+        except NotImplementedError:
+            for part in self.modules():
+                part.training = mode
+            return self
 
     def forward(self, *inputs: Tensor, **extra: Any) -> Tensor:
         """Logits (N, K) of inputs (N, ...); with `embedding`, of embeddings (N, T, D).

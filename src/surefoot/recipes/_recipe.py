@@ -5,13 +5,14 @@ from collections.abc import Hashable
 from typing import Any
 
 from surefoot.docstrings import completed
+from surefoot.recipes._made import Made
 from surefoot.recipes._values import freeze, show
 
 _ALWAYS_SHOWN = ("score", "layer")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Recipe:
+class Recipe(metaclass=Made):
     """Settings that show, compare and hash by value, tensors included.
 
     The text is `Name(setting=value, ...)` with the settings that differ from their default.
