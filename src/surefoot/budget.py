@@ -51,6 +51,7 @@ class Budget(Recipe, ABC):
 
     def check(self) -> None:
         """Raise unless every number is in its range."""
+        self.check_kinds(whole=False)
         numbers = {"epsilon": self.radius, "step_size": self.step_size or 0.0}
         for name, value in numbers.items():
             if not (isinstance(value, int | float) and 0 <= value < math.inf):
@@ -155,16 +156,20 @@ class Linf(Budget):
         return slope.sign()
 
     def project(self, points: Tensor, box: Box) -> Tensor:
-        low = box.clip(box.centre - self.radius)
-        high = box.clip(box.centre + self.radius)
-        return points.maximum(low).minimum(high)
+        low, high = (self._side(box, torch.full_like(box.centre, one)) for one in (-1.0, 1.0))
+        return points.to(box.centre).maximum(box.clip(low)).minimum(box.clip(high))
 
     def random(self, seed: int, draw: int, box: Box) -> Tensor:
         way = 2 * draws.uniform(seed, slice(draw, draw + 1), box.centre) - 1
         return self.project(box.centre + self.radius * way, box)
 
     def signs(self, seed: int, draw: int, box: Box) -> Tensor:
-        return self.project(box.centre + self.radius * _random_signs(seed, draw, box), box)
+        return box.clip(self._side(box, _random_signs(seed, draw, box)))
+
+    def _side(self, box: Box, signs: Tensor) -> Tensor:
+        way = self.radius * signs.double()
+        exact = box.centre.dtype == torch.float64  # but for one rounding, as anybody has it
+        return box.centre + way if exact else _moved(box.centre, way)
 
 
 @dataclass(frozen=True, repr=False)
@@ -183,23 +188,48 @@ class L2(Budget):
         return torch.nn.functional.normalize(flat, dim=1).view_as(slope)
 
     def project(self, points: Tensor, box: Box) -> Tensor:
-        way = (points - box.centre).flatten(1)
-        room = torch.where(points > box.centre, box.high - box.centre, box.centre - box.low)
+        centre = box.centre.double()
+        way = (points.double() - centre).flatten(1)
+        room = torch.where(points > box.centre, box.high - centre, centre - box.low)
         share = _share(way.abs(), room.flatten(1), self.radius)
-        return box.clip(box.centre + (share.to(way) * way).view_as(points))
+        inside = _moved(box.centre, (share * way).view_as(points))
+        kept = (share == 1).view(-1, *[1] * (points.ndim - 1))
+        as_given = points.dtype == box.centre.dtype
+        return box.clip(torch.where(kept, points, inside) if as_given else inside)
 
     def random(self, seed: int, draw: int, box: Box) -> Tensor:
-        way = box.inside(draws.normal(seed, slice(draw, draw + 1), box.centre))
-        return self.project(box.centre + self.radius * self.unit(way), box)
+        way = self.unit(box.inside(draws.normal(seed, slice(draw, draw + 1), box.centre)).double())
+        return self.project(box.centre + self.radius * way, box)
 
     def signs(self, seed: int, draw: int, box: Box) -> Tensor:
-        way = _random_signs(seed, draw, box)
+        way = _random_signs(seed, draw, box).double()
         return self.project(box.centre + self.radius / math.sqrt(way[0].numel()) * way, box)
 
 
 def _random_signs(seed: int, draw: int, box: Box) -> Tensor:
     up = draws.uniform(seed, slice(draw, draw + 1), box.centre) < 0.5
     return torch.where(up, 1.0, -1.0).to(box.centre)
+
+
+def _moved(centre: Tensor, way: Tensor) -> Tensor:
+    """The centre moved by `way` (n, ...) float64 or less: rounded towards the centre.
+
+    So that what is inside a ball around the centre stays there: to the nearest, a sixth of a
+    radius of 1/255 would be won or lost in bfloat16.
+    """
+    near = (centre.double() + way).to(centre.dtype)
+    out = (near.double() - centre.double()).abs() > way.abs()
+    return torch.where(out, _neighbour(near, centre), near)
+
+
+def _neighbour(value: Tensor, centre: Tensor) -> Tensor:
+    """The next number of the precision from `value` on the way to `centre`."""
+    if value.dtype != torch.float16:
+        return torch.nextafter(value, centre)
+    bits = value.view(torch.int16)
+    step = torch.where((value < centre) == (value > 0), 1, -1).to(bits)
+    least = torch.where(centre > 0, 1, -0x7FFF).to(bits)  # from 0 to the smallest of its sign
+    return torch.where(value == 0, least, bits + step).view(torch.float16)
 
 
 def _share(way: Tensor, room: Tensor, radius: float) -> Tensor:
@@ -209,6 +239,7 @@ def _share(way: Tensor, room: Tensor, radius: float) -> Tensor:
     Karush, Kuhn and Tucker). Along it the squared norm is quadratic between the places where
     entries meet the bounds; sorting those gives the piece that holds s, and s in closed form.
     """
+    radius *= 1 - 2**-50  # what the rounding of all this may add
     way, room = way.double(), room.double()
     meets, order = torch.where(way > 0, room / way, torch.inf).sort(1)
     stops = torch.where(way > 0, room, 0).square().gather(1, order).cumsum(1)

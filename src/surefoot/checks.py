@@ -46,6 +46,7 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> None:
             f"{name} is a {type(inputs).__name__}, expected a torch.Tensor (N, ...); "
             "convert it with torch.as_tensor"
         )
+    check_plain(inputs, name)
     if not inputs.is_floating_point():
         raise SurefootError(
             f"{name} has dtype {inputs.dtype}, expected floating point: integers have no gradient. "
@@ -60,6 +61,15 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> None:
     if not torch.isfinite(inputs).all():
         bad = int((~torch.isfinite(inputs)).sum())
         raise SurefootError(f"{name} has {bad} NaN or infinite values, expected finite numbers")
+
+
+def check_plain(tensor: Tensor, name: str) -> None:
+    """Raise for a tensor without numbers (meta), or not laid out as such (sparse, quantised)."""
+    if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+        what = "on the meta device" if tensor.is_meta else f"laid out as {tensor.layout}"
+        raise SurefootError(
+            f"{name} is {what}, expected a dense tensor with numbers; tensor.to_dense() makes one"
+        )
 
 
 def check_bounds(

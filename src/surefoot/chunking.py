@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from surefoot.checks import check_whole
+
 T = TypeVar("T")
 
 # Elements of input a default batch holds; this project's choice, from benchmarks/speed.py: small
@@ -24,7 +26,8 @@ class Block(NamedTuple):
 def rows_per_batch(example: Tensor, chunk: int | None) -> int:
     """How many inputs like one of `example` (N, ...) go through the model at once."""
     if chunk is not None:
-        return max(1, chunk)
+        check_whole("chunk", chunk, 0)
+        return max(1, int(chunk))
     elements = _CPU_ELEMENTS if example.device.type == "cpu" else _ACCELERATOR_ELEMENTS
     return max(1, elements // max(1, example[0].numel()))
 

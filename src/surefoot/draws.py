@@ -4,9 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from surefoot.checks import check_whole
+
 
 def generator(seed: int, draw: int) -> torch.Generator:
     """The CPU generator of one draw; the global random state is left alone."""
+    check_whole("seed", seed, 0)
     state = np.random.SeedSequence((seed, draw)).generate_state(1, np.uint64)
     return torch.Generator("cpu").manual_seed(int(state[0]))
 

@@ -5,9 +5,17 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from types import ModuleType
 
+_LONGEST = 1500
+
 
 class SurefootError(ValueError):
     """Something given cannot be used; the message says what came, what was expected, what to do."""
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        if len(text) > _LONGEST:  # of a tensor, or of another's long story
+            text = f"{text[: _LONGEST - 300]} [...] {text[-250:]}"
+        super().__init__(text)
 
 
 class SurefootWarning(UserWarning):
@@ -41,6 +49,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
     'did you mean Gradient? There are: Gradient, Decoy'
     """
     known = list(known)
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    close = get_close_matches(str(name)[:100], known, n=3, cutoff=0.5)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     return f"{meant}There are: {', '.join(known)}"

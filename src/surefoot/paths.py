@@ -19,8 +19,17 @@ def resolve_baseline(baseline: Baseline, inputs: Tensor) -> Tensor:
     Raises:
         SurefootError: it does not broadcast to the inputs, or is not finite.
     """
-    value = baseline(inputs.detach()) if callable(baseline) else baseline
-    value = torch.as_tensor(value, dtype=inputs.dtype, device=inputs.device)
+    try:
+        value = baseline(inputs.detach()) if callable(baseline) else baseline
+        value = torch.as_tensor(value, dtype=inputs.dtype, device=inputs.device)
+    except SurefootError:
+        raise
+    except Exception as error:  # a callable is the user's and may raise anything
+        raise SurefootError(
+            f"the baseline, a {type(baseline).__name__}, gives no numbers for the inputs "
+            f"({type(error).__name__}: {error}); expected a number, a tensor, or a callable from "
+            "the inputs to one"
+        ) from error
     if not torch.isfinite(value).all():
         raise SurefootError("the baseline holds NaN or infinite values, expected finite numbers")
     try:

@@ -129,6 +129,7 @@ class AttributionAttack(Recipe, ABC):
             SurefootError: inputs outside the bounds, k larger than the map, a region of the wrong
                 shape, an explainer that cannot be differentiated, decoys with other bounds.
         """
+        self.check_kinds()
         with torch.inference_mode(False), torch.no_grad():
             request = gradients.query(model, inputs, target, extra, False, layout, several=True)
             request = replace(request, layout=request.axes())

@@ -101,6 +101,7 @@ class PredictionAttack(Recipe, ABC):
         Raises:
             SurefootError: inputs outside the bounds, a setting out of range.
         """
+        self.check_kinds()
         self.check(extra)
         if self.targeted and labels is None:
             raise SurefootError("a targeted attack needs labels: the classes wanted")

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 from surefoot.cli import _faults, attack, audit, completion, doctor, explain, report, train
 from surefoot.cli._options import Help, joined
 from surefoot.errors import SurefootError, SurefootWarning
+from surefoot.files import check_yaml, is_file
 from surefoot.report import printable
 from surefoot.version import __version__
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None) -> int:
     words = joined(sys.argv[1:] if arguments is None else arguments)
     parser = make_parser()
     try:
+        _check_configs(words)
         settings = parser.parse_args(words)
         with warnings.catch_warnings():
             warnings.simplefilter("always", SurefootWarning)
@@ -40,8 +42,8 @@ def main(arguments: Sequence[str] | None) -> int:
         return _fail(_faults.of_arguments(error, parser, words))
     except SurefootError as error:
         return _fail(_faults.of_library(str(error)))
-    except KeyboardInterrupt:
-        print("surefoot: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"surefoot: interrupted {_one_line(error)}".rstrip(), file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output has gone
         sys.stderr.close()
@@ -65,6 +67,14 @@ def make_parser() -> ArgumentParser:
     for name, module in COMMANDS.items():
         commands.add_subcommand(name, module.parser(), help=module.HELP)
     return parser
+
+
+def _check_configs(words: list[str]) -> None:
+    """Raise for configuration files that are no plain ones, before the parser makes them."""
+    for option, value in zip(words, [*words[1:], ""], strict=False):
+        path = value if option == "--config" else option.partition("--config=")[2]
+        if path and is_file(path):
+            check_yaml(path)
 
 
 def _fail(text: str) -> int:

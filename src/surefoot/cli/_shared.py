@@ -76,11 +76,10 @@ def try_model(model: nn.Module, inputs: Tensor) -> Tensor:
     """The logits (N, K), with whatever the model itself raises said in one line."""
     try:
         return gradients.predict(model, inputs)
-    except SurefootError:
-        raise
-    except Exception as error:  # the code is the user's and may raise anything
+    except gradients.ModelError as error:
+        reason = error.__cause__
         raise SurefootError(
-            f"the model fails on inputs {tuple(inputs.shape)} ({type(error).__name__}: {error}); "
+            f"the model fails on inputs {tuple(inputs.shape)} ({type(reason).__name__}: {reason}); "
             f"--size sets the side of its inputs, and --channels 1 or {DEFAULT_CHANNELS} whether "
             "they are grey"
         ) from error

@@ -3,7 +3,6 @@
 import json
 import shlex
 from argparse import ArgumentError
-from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +12,7 @@ from torch import nn
 
 from surefoot import models
 from surefoot.cli._train_options import CONFIGS, parser
+from surefoot.copies import copied
 from surefoot.errors import SurefootError
 from surefoot.models import NETWORKS
 from surefoot.train import MODEL_FILE, Trained, Validation
@@ -65,7 +65,7 @@ def export(
         SurefootError: it cannot be written.
     """
     labels = tuple(training.classes)
-    plain = deepcopy(trained.model).cpu().float()  # --precision may have left other weights
+    plain = copied(trained.model).cpu().float()  # --precision may have left other weights
 
     def save(folder: str | Path, about: dict[str, Any]) -> nn.Module:
         return models.save(

@@ -1,5 +1,6 @@
 """Data sets in a NumPy archive."""
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from surefoot.data._labels import numbered
 from surefoot.data._places import Root, data_root, within
 from surefoot.data._samples import Samples
 from surefoot.data._splits import check_split, hold_out
 from surefoot.errors import SurefootError
+from surefoot.files import check_archive
 
 
 def load_arrays(
@@ -52,10 +55,38 @@ def load_arrays(
 
 def _content(file: Path, names: tuple[str, ...]) -> dict[str, Any]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names if name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(file) as archive:
+            check_archive(archive, file)
+            there = {name.removesuffix(".npy") for name in archive.namelist()}
+            return {name: _array(archive, name, file) for name in names if name in there}
+    except SurefootError:
+        raise
+    except Exception as error:  # a damaged archive fails in many ways
         raise SurefootError(f"cannot read {file}: {error}") from error
+
+
+def _array(archive: zipfile.ZipFile, name: str, file: Path) -> Any:
+    """One array, its header held against the bytes that there are before any is made."""
+    entry = archive.getinfo(f"{name}.npy")
+    with archive.open(entry) as content:
+        version = np.lib.format.read_magic(content)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+            version, np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(content)
+        if dtype.hasobject:
+            raise SurefootError(
+                f"cannot read {file}: {name} holds Python objects, which would run code as they "
+                "are read, and allow_pickle is off; save numbers"
+            )
+        asked = math.prod(shape) * dtype.itemsize
+        if asked + content.tell() != entry.file_size:
+            raise SurefootError(
+                f"cannot read {file}: {name} says {dtype} {shape}, {asked} bytes, and has "
+                f"{entry.file_size - content.tell()}"
+            )
+    with archive.open(entry) as content:
+        return np.lib.format.read_array(content, allow_pickle=False)
 
 
 def _samples(content: Mapping[str, Any], names: tuple[str, str], source: str) -> Samples:
@@ -63,17 +94,19 @@ def _samples(content: Mapping[str, Any], names: tuple[str, str], source: str) ->
     if not np.issubdtype(labels.dtype, np.integer):
         raise SurefootError(f"{source} has labels of {labels.dtype}, expected integers from 0 on")
     numbers = torch.from_numpy(labels.astype(np.int64)).reshape(-1)
-    # Of all labels in the file, so that its splits have the same classes.
-    highest = max(int(found.max()) for name, found in content.items() if name[0] == "y")
-    classes = content.get("classes", range(highest + 1))
-    return Samples(_inputs(inputs, source), numbers, tuple(map(str, classes)), name=source)
+    if "classes" in content:
+        classes = tuple(map(str, np.atleast_1d(content["classes"])))
+    else:  # of all labels in the file, so that its splits have the same classes
+        every = [one for name, one in content.items() if name[0] == "y" and one.size]
+        classes = numbered((int(found.max()) for found in every), source)
+    return Samples(_inputs(inputs, source), numbers, classes, name=source)
 
 
 def _inputs(array: Any, source: str) -> Tensor:
     if array.dtype == np.uint8 and array.ndim in (3, 4):
         pixels = torch.from_numpy(array)
         return pixels[:, None] if array.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-    records = np.issubdtype(array.dtype, np.floating) and array.ndim == 2
+    records = np.issubdtype(array.dtype, np.floating) and array.ndim == 2 and array.size
     if records and array.min() >= 0 and array.max() <= 1:
         return torch.from_numpy(array.astype(np.float32))
     raise SurefootError(

@@ -1,8 +1,6 @@
 """MNIST and the data sets of its format, IDX: a short header, then bytes."""
 
-import gzip
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from surefoot.data._samples import Samples
 from surefoot.data._splits import check_split
 from surefoot.data._torchvision import fetch
 from surefoot.errors import SurefootError
+from surefoot.files import gunzip, read_bytes
 
 _FILES = {"train": "train", "test": "t10k"}
 _UNSIGNED_BYTE = 8
@@ -86,15 +85,12 @@ def read_idx(path: Path) -> Tensor:
             f"{path} is damaged: it says {' x '.join(map(str, shape))} and holds "
             f"{len(content) - start} bytes; fetch it again"
         )
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).copy()).view(shape)
+    numbers = np.frombuffer(content[start:], np.uint8).copy()
+    return torch.from_numpy(numbers).reshape(shape)
 
 
 def _content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise SurefootError(f"cannot read {path}: {error}; fetch it again") from error
+    return gunzip(read_bytes(path), path)
 
 
 def _find(name: str, split: str, kind: str, root: Root) -> Path:

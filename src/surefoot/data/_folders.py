@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from surefoot.data._labels import imagenet_labels
-from surefoot.data._photographs import load_pixels
+from surefoot.data._photographs import load_pixels, shorter_side
 from surefoot.data._pictures import Pictures
 from surefoot.data._places import Root, data_root, missing, within
 from surefoot.data._splits import check_split, hold_out
-from surefoot.errors import MissingExtraError, SurefootError, optional
+from surefoot.errors import MissingExtraError, SurefootError
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _SPELLINGS = {
@@ -129,7 +129,7 @@ def _listed(
             f"{folder} holds no pictures in folders, one folder a class; found {own[:5]}"
         )
     paths, labels = zip(*files, strict=True)
-    return ReadFile(paths, labels, size or _side(paths[0]), channels), tuple(classes)
+    return ReadFile(paths, labels, size or shorter_side(paths[0]), channels), tuple(classes)
 
 
 def _kinds(folder: Path) -> list[str]:
@@ -140,11 +140,6 @@ def _kinds(folder: Path) -> list[str]:
 
 def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _side(path: Path) -> int:
-    with optional("PIL.Image", "cli").open(path) as image:
-        return int(min(image.size))
 
 
 def _split_folder(folder: Path, split: str) -> Path:

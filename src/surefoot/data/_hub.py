@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from surefoot.data._labels import numbered
 from surefoot.data._photographs import square
 from surefoot.data._pictures import Pictures
 from surefoot.data._places import Root
@@ -127,4 +128,4 @@ def _classes(rows: Any, label: str) -> tuple[str, ...]:
     values = sorted(set(rows[label]))
     if not all(isinstance(value, int) for value in values) or values[0] < 0:
         raise SurefootError(f"label={label!r} holds {values[:3]}, expected classes, 0 and up")
-    return tuple(str(value) for value in range(values[-1] + 1))
+    return numbered(values, f"hf: the column {label}")

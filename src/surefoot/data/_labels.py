@@ -1,9 +1,27 @@
 """Class names in the order of a model's logits."""
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from surefoot.errors import SurefootError, optional
+from surefoot.files import parse_json, read_text
+
+_MOST_CLASSES = 100_000
+
+
+def numbered(labels: Iterable[int], source: str) -> tuple[str, ...]:
+    """The classes 0 to the highest label, named by their numbers.
+
+    Raises:
+        SurefootError: there is none, or one that no data set has so many classes for.
+    """
+    highest = max(labels, default=-1)
+    if not 0 <= highest < _MOST_CLASSES:
+        raise SurefootError(
+            f"{source} has labels up to {highest}, expected class indices from 0 on, below "
+            f"{_MOST_CLASSES}"
+        )
+    return tuple(map(str, range(highest + 1)))
 
 
 def imagenet_labels() -> list[str]:
@@ -23,9 +41,9 @@ def load_labels(path: str | Path) -> list[str]:
         SurefootError: the file cannot be read, or holds no names.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        names = json.loads(text) if Path(path).suffix == ".json" else text.splitlines()
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        text = read_text(path)
+        names = parse_json(text, path) if Path(path).suffix == ".json" else text.splitlines()
+    except SurefootError as error:
         raise SurefootError(f"cannot read class names from {path}: {error}") from error
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise SurefootError(

@@ -79,6 +79,8 @@ def load(name: str, split: str = "train", root: Root = None, **options: Any) -> 
 
 
 def _found(name: str) -> Load:
+    if not isinstance(name, str):
+        raise SurefootError(f"name is a {type(name).__name__}, expected one of {names()}")
     source, _, rest = name.partition(":")
     if rest and source in _SOURCES:
         return partial(_SOURCES[source][1], rest)

@@ -12,6 +12,7 @@ from surefoot.data._places import Root, data_root, missing
 from surefoot.data._splits import check_split
 from surefoot.data._torchvision import fetch
 from surefoot.errors import SurefootError, optional
+from surefoot.files import within
 
 CLASSES = ("normal", "tumour")
 _SPLITS = {"train": "train", "validation": "valid", "test": "test"}
@@ -37,9 +38,21 @@ def load_pcam(split: str, root: Root = None, *, download: bool = False) -> Pictu
     if folder is None:
         raise missing("pcam", root, names, folders, _WAYS)
     patches, labels = (folder / name for name in names)
-    found = torch.from_numpy(_array(labels, "y").reshape(-1).astype("int64"))
+    found = _labels(labels)
     read = ReadPatch(patches, tuple(found.tolist()))
     return Pictures(read, range(len(found)), CLASSES, name=f"pcam/{split}")
+
+
+def _labels(path: Path) -> Tensor:
+    try:
+        found = torch.from_numpy(_array(path, "y").reshape(-1).astype("int64"))
+    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, SurefootError):
+            raise
+        raise SurefootError(f"{path} holds no labels in y: {error}; fetch it again") from error
+    if len(found) and not 0 <= int(found.min()) <= int(found.max()) < len(CLASSES):
+        raise SurefootError(f"{path} holds labels other than 0 and 1; fetch it again")
+    return found
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,18 @@ class ReadPatch:
     def __call__(self, number: int) -> tuple[Tensor, int]:
         """Pixels (3, 96, 96) uint8 and the class."""
         pixels = torch.from_numpy(_array(self.path, "x", number))
+        if pixels.dtype != torch.uint8 or pixels.ndim != 3:
+            raise SurefootError(
+                f"{self.path} holds {pixels.dtype} {tuple(pixels.shape)} in x, expected patches of "
+                "bytes (H, W, 3)"
+            )
         return pixels.permute(2, 0, 1).contiguous(), self.labels[number]
 
 
 def _array(path: Path, key: str, index: int | slice = slice(None)) -> Any:
     try:
         with optional("h5py", "data").File(path, "r") as file:
+            within(path.stat().st_size, file[key].nbytes, path)
             return file[key][index]
-    except (OSError, KeyError) as error:
+    except (OSError, AttributeError, KeyError, IndexError, TypeError) as error:
         raise SurefootError(f"cannot read {key} in {path}: {error}; fetch it again") from error

@@ -27,6 +27,9 @@ _KNOWN = (
 )
 
 
+_LONGEST = 64
+
+
 def photographs() -> list[tuple[str, Path]]:
     """The real photographs found in installed packages, `(name, path)`.
 
@@ -121,6 +124,11 @@ def square(image: Any, size: int) -> Tensor:
     """The middle of a Pillow image, resampled to `size`: (C, size, size) uint8."""
     scale = size / min(image.size)
     wide, high = (max(size, round(side * scale)) for side in image.size)
+    if max(wide, high) > _LONGEST * size:
+        raise SurefootError(
+            f"the picture is {image.size[0]} x {image.size[1]} pixels, too narrow for a square of "
+            f"its middle; expected at most {_LONGEST} times as long as wide"
+        )
     left, top = (wide - size) // 2, (high - size) // 2
     pillow = optional("PIL.Image", "cli")
     resized = image.resize((wide, high), pillow.Resampling.BICUBIC)
@@ -149,6 +157,12 @@ def _opened(path: str | Path) -> Iterator[Any]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         hint = "; Pillow reads such files with: pip install pillow-heif" if apple else ""
         raise SurefootError(f"cannot read the photograph {path}: {reason}{hint}") from error
+
+
+def shorter_side(path: Path) -> int:
+    """Of a picture file, in pixels."""
+    with _opened(path) as image:
+        return int(min(image.size))
 
 
 def _rgb(path: str | Path) -> Any:

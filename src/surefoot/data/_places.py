@@ -23,8 +23,11 @@ def data_root(root: Root) -> Path:
 
 def within(path: str, root: Root) -> Path:
     """`path` as it is if there is such a file or folder, else in the data root."""
-    given = Path(path).expanduser()
-    return given if given.exists() else data_root(root) / path
+    try:
+        given = Path(path).expanduser()
+        return given if given.exists() else data_root(root) / path
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SurefootError(f"{str(path)[:200]!r} is no path: {error}") from error
 
 
 def first_file(folders: Iterable[Path], names: Iterable[str]) -> Path | None:

@@ -1,7 +1,8 @@
 """Sentences of film reviews, negative or positive."""
 
-import gzip
+import io
 import tarfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from surefoot.data._places import Root, data_root, first_file, missing
 from surefoot.data._splits import check_split, in_fold
 from surefoot.data._text import Sentences, sentences
 from surefoot.errors import SurefootError
+from surefoot.files import gunzip, read_bytes
 
 CLASSES = ("negative", "positive")
 _POLARITY = ("rt-polarity.neg", "rt-polarity.pos")
@@ -104,7 +106,7 @@ _READERS = {"sentence-polarity": _polarity, "vader-movies": _vader}
 def _text(path: Path) -> str:
     try:
         content = _bytes(path)
-    except (OSError, EOFError, KeyError, tarfile.TarError) as error:
+    except (OSError, EOFError, KeyError, zlib.error, tarfile.TarError) as error:
         raise SurefootError(f"cannot read {path}: {error}; fetch it again") from error
     try:
         return content.decode("utf-8")
@@ -114,8 +116,7 @@ def _text(path: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     if path.name == _VADER_ARCHIVE:
-        with tarfile.open(path) as archive:
+        with tarfile.open(fileobj=io.BytesIO(gunzip(read_bytes(path), path))) as archive:
             member = archive.extractfile(f"hutto_ICWSM_2014/{_VADER}")
             return member.read() if member else b""
-    content = path.read_bytes()
-    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    return gunzip(read_bytes(path), path)

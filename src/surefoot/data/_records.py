@@ -1,7 +1,7 @@
 """NSL-KDD: records of network connections, normal or one of four kinds of attack."""
 
 import csv
-import gzip
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from surefoot.data._places import Root, data_root, first_file, missing
 from surefoot.data._samples import Samples
 from surefoot.data._splits import check_split
 from surefoot.errors import SurefootError
+from surefoot.files import gunzip, read_bytes
 
 Labels = Literal["binary", "category"]
 
@@ -105,11 +106,10 @@ def _find(split: str, root: Root) -> Path:
 
 
 def _read(path: Path) -> list[list[str]]:
-    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        text = gunzip(read_bytes(path), path).decode("utf-8")
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
         raise SurefootError(f"cannot read {path}: {error}; fetch it again") from error
     for number, row in enumerate(rows, start=1):
         if len(row) <= _ATTACK or row[_ATTACK] not in {"normal", *_KIND_OF}:
@@ -131,11 +131,14 @@ def _scaled(rows: Sequence[Sequence[str]], fitted: Sequence[Sequence[str]]) -> T
 
 def _numbers(rows: Sequence[Sequence[str]]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     try:
-        return np.array([[float(row[column]) for column in _NUMBERS] for row in rows])
+        found = np.array([[float(row[column]) for column in _NUMBERS] for row in rows])
     except ValueError as error:
         raise SurefootError(
             f"a record of NSL-KDD holds no number where one should be: {error}"
         ) from None
+    if not np.isfinite(found).all():
+        raise SurefootError("a record of NSL-KDD holds NaN or infinity where a number should be")
+    return found
 
 
 def _one_hot(rows: Sequence[Sequence[str]], values: Sequence[Sequence[str]]) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from surefoot.data._labels import numbered
 from surefoot.data._photographs import square
 from surefoot.data._pictures import Pictures
 from surefoot.data._places import VARIABLE, Root, data_root
@@ -113,4 +114,4 @@ def _classes(dataset: Any) -> tuple[str, ...]:
     )
     if labels is None:
         labels = [int(dataset[number][1]) for number in range(len(dataset))]
-    return tuple(str(label) for label in range(int(max(labels)) + 1))
+    return numbered(map(int, labels), type(dataset).__name__)

@@ -15,6 +15,7 @@ from surefoot.decoy._search import Search
 from surefoot.decoy._settings import Effort, Settings, Units
 from surefoot.errors import SurefootError
 from surefoot.layers import layer_name
+from surefoot.typed import typed
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,6 +76,7 @@ class Decoys:
         )
 
 
+@typed
 def make_decoys(
     model: nn.Module,
     inputs: Tensor,

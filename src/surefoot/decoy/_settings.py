@@ -1,12 +1,13 @@
 """What a decoy search goes by, as one object: built and checked once, at the door."""
 
 from dataclasses import dataclass, fields
-from typing import Literal, Self, get_args
+from typing import Literal, Self, get_args, get_type_hints
 
 from torch import nn
 
 from surefoot import checks
 from surefoot.errors import SurefootError
+from surefoot.typed import check_kinds
 
 Units = Literal["rms", "absolute"]
 Effort = Literal["auto", "fast", "thorough"]
@@ -37,6 +38,8 @@ class Settings:
         return cls(**{field.name: getattr(source, field.name) for field in fields(cls)})
 
     def __post_init__(self) -> None:
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        check_kinds("decoys", settings, get_type_hints(type(self)))
         if not self.epsilon > 0 or (self.cap is not None and not self.cap > 0):
             raise SurefootError(
                 f"epsilon={self.epsilon}, cap={self.cap}: expected positive numbers"

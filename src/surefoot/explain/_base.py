@@ -91,6 +91,7 @@ class Explainer(Recipe, ABC):
             SurefootError: a training-mode model, something that is not a classifier, inputs of
                 the wrong type or not finite, a target out of range.
         """
+        self.check_kinds()
         request = gradients.query(model, inputs, target, extra, create_graph, layout, several=True)
         with torch.inference_mode(False), torch.enable_grad():
             attributions = checks.check_finite(self.attribute(request))

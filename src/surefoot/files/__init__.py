@@ -3,6 +3,8 @@
 from surefoot.files._bounded import (
     check_archive as check_archive,
     gunzip as gunzip,
+    is_file as is_file,
+    is_folder as is_folder,
     read_bytes as read_bytes,
     read_text as read_text,
     within as within,
@@ -26,3 +28,4 @@ from surefoot.files._tensors import (
     write_tensors as write_tensors,
 )
 from surefoot.files._whole import make_folder as make_folder, write_whole as write_whole
+from surefoot.files._yaml import check_yaml as check_yaml

@@ -13,6 +13,22 @@ _RATIO = 64  # times its size that anything larger may unpack to; data sets stay
 _PIECE = 2**20
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file of that name; a name that can be none is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of that name; a name that can be none is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(path: str | Path, most: int | None = None) -> bytes:
     """The content of a file of at most that many bytes.
 

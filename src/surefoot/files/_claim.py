@@ -41,7 +41,8 @@ def claim(folder: str | Path, extra: str = "train") -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            (place / _OWNER).unlink(missing_ok=True)
+            for name in (_OWNER, _LOCK):  # while the lock is held: who gets it looks again
+                (place / name).unlink(missing_ok=True)
         lock.release()
 
 

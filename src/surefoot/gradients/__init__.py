@@ -23,7 +23,11 @@ from surefoot.gradients._door import (
     check_score as check_score,
     is_flat as is_flat,
 )
-from surefoot.gradients._faults import keeping as keeping, translated as translated
+from surefoot.gradients._faults import (
+    ModelError as ModelError,
+    keeping as keeping,
+    translated as translated,
+)
 from surefoot.gradients._query import (
     Inputs as Inputs,
     Query as Query,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from surefoot import checks
+from surefoot import checks, turns
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.gradients._door import check_score
@@ -21,6 +21,16 @@ _NO_GRADIENT = (
     "the model's output has no gradient with respect to its inputs; it may detach them, run under "
     "torch.no_grad(), or convert them to NumPy or to integers"
 )
+
+
+def _plain_attention() -> Callable[[], object]:
+    kernels = sdpa_kernel(SDPBackend.MATH)
+    kernels.__enter__()
+    return lambda: kernels.__exit__(None, None, None)
+
+
+# Which kernels attention takes is said for the whole process: the last thread takes it back.
+_PLAIN_ATTENTION = turns.Flags(_plain_attention)
 
 
 def input_gradient(request: Query, score: Score) -> Tensor:
@@ -187,6 +197,6 @@ def _differentiable(request: Query) -> Tensor:
 @contextmanager
 def _autograd(create_graph: bool) -> Iterator[None]:
     # Fused attention has no second derivative; the plain kernel has.
-    attention = sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext()
+    attention = _PLAIN_ATTENTION() if create_graph else nullcontext()
     with torch.inference_mode(False), torch.enable_grad(), attention, translated():
         yield

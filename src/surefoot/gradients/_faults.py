@@ -84,6 +84,28 @@ def translated(model: nn.Module | None = None, inputs: Tensor | None = None) -> 
         raise SurefootError(f"{told}. PyTorch says: {error}") from error
 
 
+class ModelError(SurefootError, RuntimeError):
+    """A model's own pass fails."""
+
+
+@contextmanager
+def blamed(model: nn.Module, inputs: Tensor) -> Iterator[None]:
+    """Whatever a model raises comes as one error that names it and what it was given."""
+    try:
+        yield
+    except SurefootError:
+        raise
+    except Exception as error:  # the model is the user's and may raise anything
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        shape = ", ".join(map(str, inputs.shape[1:]))
+        raise ModelError(
+            f"the model, a {type(model).__name__}, fails on inputs (N, {shape}): "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+
+
 @contextmanager
 def keeping() -> Iterator[None]:
     """What is saved for backward inside is kept, whatever checkpointing runs around it.

@@ -6,10 +6,10 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks
+from surefoot import checks, turns
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.gradients._calls import arranged
-from surefoot.gradients._faults import translated
+from surefoot.gradients._faults import blamed, translated
 
 _CHANNELS_FIRST: "WeakSet[nn.Module]" = WeakSet()
 _CHANNELS_LAST: "WeakSet[nn.Module]" = WeakSet()
@@ -65,7 +65,7 @@ def run(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> object
     is remembered by its first layer, whatever wraps it, and gets the ordinary layout. What the
     pass that failed did to buffers and random numbers is undone.
     """
-    with translated(model, inputs):
+    with turns.shared(), blamed(model, inputs), translated(model, inputs):
         if inputs.ndim == 4 and inputs.device.type == "cpu":
             return _channels_last(model, inputs, extra)
         return _called(model, inputs.clone(), extra)

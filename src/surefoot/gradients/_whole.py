@@ -5,7 +5,6 @@ cuts the second derivative. What reaches the inputs on other ways hides the cut:
 gives a derivative that lacks a part, or zero, and says nothing.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
 from surefoot import draws
+from surefoot.copies import copied
 from surefoot.errors import SurefootError
 from surefoot.gradients._query import Query
 
@@ -101,7 +101,7 @@ def _differs(request: Query, differentiate: Differentiate) -> bool:
     start = request.inputs.detach().double()
     way, weights = draws.normal(0, slice(0, 1), start), draws.normal(0, slice(1, 2), start)
     try:
-        model = copy.deepcopy(request.model).double()
+        model = copied(request.model).double()
         extra = {name: _double(value) for name, value in request.extra.items()}
         asked = replace(request, model=model, extra=extra, create_graph=True)
 

@@ -5,9 +5,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from surefoot.checks import check_plain
 from surefoot.errors import SurefootError
 from surefoot.maps._layout import channel_axis, layout_of
 from surefoot.maps._parts import AnyLayout, Parts
+from surefoot.typed import typed
 
 Reduction = Literal["sum_abs", "max_abs", "mean_abs", "sum", "mean"]
 
@@ -42,6 +44,9 @@ def reduce(
             "expected attributions (N, C, H, W), (N, C, D, H, W), (N, C, L), (N, T, D) or (N, F), "
             f"got {tuple(getattr(attributions, 'shape', ())) or type(attributions).__name__}"
         )
+    check_plain(attributions, "attributions")
+    if attributions.dtype == torch.bool or attributions.is_complex():
+        raise SurefootError(f"attributions have dtype {attributions.dtype}, expected numbers")
     if isinstance(layout, Parts):
         each = enumerate(layout.split(attributions))
         return torch.cat([reduce(a, reduction, layout.needed(i)).flatten(1) for i, a in each], 1)
@@ -58,6 +63,7 @@ def _names() -> list[str]:
     return list(get_args(Reduction))
 
 
+@typed
 def heatmap(
     attributions: Tensor,
     percentile: float = 95,

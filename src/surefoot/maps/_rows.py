@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from surefoot.checks import check_plain
 from surefoot.errors import SurefootError
 
 Count = int | float
@@ -15,6 +16,7 @@ def check_map(a: Tensor, name: str = "a") -> Tensor:
             f"{name} is a {type(a).__name__}, expected a torch.Tensor (N, ...); "
             "convert it with torch.as_tensor"
         )
+    check_plain(a, name)
     if a.ndim < 2 or a.numel() == 0 or a.is_complex():
         raise SurefootError(
             f"{name} has shape {tuple(a.shape)} and dtype {a.dtype}, expected a non-empty batch of "

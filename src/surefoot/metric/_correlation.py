@@ -84,11 +84,16 @@ def faithfulness_correlation(
     return correlation(sums, wide(-left)).to(result_type(images))
 
 
+_MOST = 2**36
+
+
 def _subsets(a: Tensor, size: Count, runs: int, seed: int) -> Tensor:
     """`runs` random subsets of the entries of one map, bool (runs, n)."""
     if runs < 2:
         raise SurefootError(f"runs={runs}, expected at least 2: one point has no correlation")
     entries = a[0].numel()
+    if runs * entries > _MOST:
+        raise SurefootError(f"runs={runs} subsets of {entries} places are more than fit in memory")
     picked = torch.zeros(runs, entries, dtype=torch.bool)
     for run in range(runs):
         order = torch.randperm(entries, generator=draws.generator(seed, run))
@@ -154,6 +159,8 @@ def monotonicity_correlation(
     shape = asked.place_shape(attributions, "attributions")
     entries = attributions[0].numel()
     groups = min(32, entries) if groups is None else groups
+    if entries < 2:
+        raise SurefootError("a map of one place has no groups, expected at least 2 places")
     if not 2 <= groups <= entries:
         raise SurefootError(f"groups={groups}, expected 2 to {entries}, the places of a map")
     drawn = given_or_drawn(noise, images, samples, lambda some: draws.uniform(seed, some, images))

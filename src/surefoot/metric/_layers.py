@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from surefoot import gradients
+from surefoot import gradients, turns
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
 from surefoot.layers import layer_name
@@ -18,11 +18,12 @@ def find(model: nn.Module, layer: str | nn.Module) -> nn.Module:
 def outputs(request: Query, layer: nn.Module) -> tuple[Tensor, Tensor]:
     """The first output of `layer` in one pass over the inputs, (N, ...), and the logits (N, K)."""
     seen: list[object] = []
-    handle = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-    try:
-        logits = gradients.forward(request.model, request.inputs, request.extra)
-    finally:
-        handle.remove()
+    with turns.alone():  # another thread's pass would be seen, too
+        handle = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        try:
+            logits = gradients.forward(request.model, request.inputs, request.extra)
+        finally:
+            handle.remove()
     if not seen:
         raise SurefootError("the layer is not run by the model's forward pass; name another")
     output = seen[0]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from surefoot.checks import check_plain
 from surefoot.errors import SurefootError
 from surefoot.maps import (
     Count,
@@ -45,7 +46,7 @@ def pointing_game(h: Tensor, mask: Tensor, *, tolerance: int = 0) -> Tensor:
     (tensor([1.]), tensor([0.]))
     """
     inside = _inside(h, mask)
-    if tolerance < 0 or (tolerance and h.ndim != 3):
+    if not 0 <= tolerance < 2**15 or (tolerance and h.ndim != 3):
         raise SurefootError(
             f"tolerance={tolerance} for maps {tuple(h.shape)}: expected 0 or more pixels, and maps "
             "(N, H, W) where it is more than 0"
@@ -154,6 +155,7 @@ def _inside(h: Tensor, mask: Tensor) -> Tensor:
         raise SurefootError(
             f"mask is {came}, expected a tensor shaped like h, {tuple(h.shape)}, on {h.device}"
         )
+    check_plain(mask, "mask")
     if not ((mask == 0) | (mask == 1)).all():
         raise SurefootError("mask holds values other than 0 and 1; threshold it, e.g. mask > 0.5")
     return mask.bool()

@@ -1,6 +1,5 @@
 """Sanity checks: does the map depend on the model's weights, and on the class it explains?"""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
+from surefoot.copies import copied
 from surefoot.errors import SurefootError
 from surefoot.metric._kinds import DOWN, EXPLAINER, SIGNED
 from surefoot.metric._layers import find
@@ -126,10 +126,10 @@ def _randomised(
     model: nn.Module, names: Sequence[str], seed: int, *, cascading: bool
 ) -> Iterator[tuple[str, nn.Module]]:
     """A copy of the model for each name, with that layer (and those before it) randomised."""
-    other = copy.deepcopy(model)
+    other = copied(model)
     for number, name in enumerate(names):
         if not cascading:
-            other = copy.deepcopy(model)
+            other = copied(model)
         _redraw(find(other, name), draws.generator(seed, number))
         yield name, other
 

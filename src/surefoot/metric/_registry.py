@@ -12,6 +12,7 @@ from torch import Tensor
 from surefoot.docstrings import completed
 from surefoot.errors import SurefootError, suggest
 from surefoot.metric._kinds import SHARED
+from surefoot.typed import typed
 
 Function = TypeVar("Function", bound=Callable[..., Tensor | dict[str, Tensor]])
 
@@ -60,8 +61,9 @@ def measure(
     def register(function: Function) -> Function:
         shared, own = SHARED.get(needs, ""), function.__doc__ or ""
         function.__doc__ = completed(own, shared, _arguments(function))
-        _METRICS[function.__name__] = Metric(function, needs, span, higher_is_better)
-        return function
+        checked = typed(function, len(needs))
+        _METRICS[function.__name__] = Metric(checked, needs, span, higher_is_better)
+        return checked
 
     return register
 

@@ -97,5 +97,7 @@ def share_counts(h: Tensor, shares: Sequence[float]) -> Tensor:
     if not shares or not all(0 < share < 1 for share in shares):
         raise SurefootError(f"shares={shares}, expected one or more numbers in (0, 1)")
     entries = places(h)
+    if entries < 2:
+        raise SurefootError("a map of one place has no share to remove, expected at least 2 places")
     counts = [min(max(1, round(share * entries)), entries - 1) for share in shares]
     return torch.tensor(counts, device=h.device)

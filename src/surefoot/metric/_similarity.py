@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from surefoot.errors import SurefootError
 from surefoot.maps import (
     Count,
     average,
@@ -112,7 +113,13 @@ def l2(a: Tensor, b: Tensor) -> Tensor:
     tensor([5.])
     """
     check_pair(a, b)
-    return norm(wide(a) - wide(b)).to(result_type(a, b))
+    found = norm(wide(a) - wide(b)).to(result_type(a, b))
+    if not found.isfinite().all():
+        raise SurefootError(
+            f"the distance of the maps is larger than {found.dtype} holds, values up to "
+            f"{float(torch.stack([a, b]).detach().abs().max()):.3g}; scale both maps"
+        )
+    return found
 
 
 @measure(PAIR, POSITIVE, DOWN)

@@ -42,8 +42,15 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float | None = None, window: int =
     _check(a, data_range, window)
     first, second = (wide(x).view(len(x), -1, *x.shape[-2:]) for x in (a, b))
     span = _span(first, second) if data_range is None else first.new_tensor(data_range)
+    largest = float(torch.stack([first, second]).detach().abs().max())
+    if largest > _LARGE:  # its squares would overflow, and the index knows no units
+        first, second, span = first / largest, second / largest, span / largest
     value = _local(first, second, span, window).flatten(1).mean(1)
     return value.to(result_type(a, b))
+
+
+# Largest whose fourth power is a number.
+_LARGE = 1e75
 
 
 def _check(a: Tensor, data_range: float | None, window: int) -> None:

@@ -1,18 +1,22 @@
 """Relative stability (Agarwal et al., arXiv 2203.06877): map change over input, output or layer."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks
-from surefoot.maps import Layout, norm, wide
+from surefoot.copies import copied
+from surefoot.layers import layer_name
+from surefoot.maps import Layout, norm, result_type, wide
 from surefoot.metric._door import door
 from surefoot.metric._evaluate import grid
 from surefoot.metric._kinds import DOWN, EXPLAINER, POSITIVE
 from surefoot.metric._layers import find, outputs
-from surefoot.metric._nudged import Explain, Moved, Nudged, in_a_ball, nudged
+from surefoot.metric._noise import Noise
+from surefoot.metric._nudged import Explain, Moved, Nudged, in_a_ball, maps_of, nudged
 from surefoot.metric._registry import measure
 
 # The floor of divisors; the paper asks for one and does not give it.
@@ -38,13 +42,14 @@ def relative_input_stability(nudges: Nudged) -> Tensor:
     >>> _ = model.weight.data.zero_()
     >>> relative_input_stability(lambda model, x, target: 5 * x, model, torch.ones(1, 2),
     ...                          noise=torch.full((1, 2), 1e-3))
-    tensor([1.0000])
+    tensor([1.])
     """
+    precision, nudges = result_type(nudges.grid.images), _in_double(nudges)
 
     def view(samples: slice, points: Tensor) -> tuple[Tensor, Tensor]:
         return _flat(points), nudges.grid.logits(samples, points)
 
-    return _stability(nudges, view, relative=True)
+    return _stability(nudges, view, relative=True).to(precision)
 
 
 @measure(EXPLAINER, POSITIVE, DOWN)
@@ -64,12 +69,13 @@ def relative_output_stability(nudges: Nudged) -> Tensor:
     ...                           noise=torch.full((1, 2), 0.5))
     tensor([1.])
     """
+    precision, nudges = result_type(nudges.grid.images), _in_double(nudges)
 
     def view(samples: slice, points: Tensor) -> tuple[Tensor, Tensor]:
         found = nudges.grid.logits(samples, points)
         return _flat(found), found
 
-    return _stability(nudges, view, relative=False)
+    return _stability(nudges, view, relative=False).to(precision)
 
 
 @measure(EXPLAINER, POSITIVE, DOWN)
@@ -108,15 +114,46 @@ def relative_representation_stability(
     tensor([1.])
     """
     asked = grid(model, images, target, extra, chunk, layout)
-    nudges = Nudged(explainer, asked, in_a_ball(images, radius, samples, seed, noise))
-    module = find(model, layer)
+    name, precision = layer_name(model, layer), result_type(images)
+    nudges = _in_double(Nudged(explainer, asked, in_a_ball(images, radius, samples, seed, noise)))
+    module = find(nudges.grid.request.model, name)
 
     def view(some: slice, points: Tensor) -> tuple[Tensor, Tensor]:
-        inner, found = outputs(asked.request.take(some).expand(points), module)
+        inner, found = outputs(nudges.grid.request.take(some).expand(points), module)
         count = points.shape[:2]
         return wide(inner).view(*count, -1), found.view(*count, -1)
 
-    return _stability(nudges, view, relative=True)
+    return _stability(nudges, view, relative=True).to(precision)
+
+
+def _in_double(nudges: Nudged) -> Nudged:
+    """The same in double precision, where model and explainer run in it.
+
+    The formulas divide by the map's entries one by one. In single precision those near zero are
+    rounding, which differs with the batch, by up to a percent of the result.
+    """
+    grid = nudges.grid
+    request = grid.request
+    if request.inputs.device.type == "mps":
+        return nudges
+    try:
+        model, explainer = copied((request.model, nudges.explainer), request.model)
+        asked = replace(
+            request,
+            model=model.double(),
+            inputs=request.inputs.double(),
+            extra={name: _double(value) for name, value in request.extra.items()},
+        )
+        maps_of(explainer, asked.take(slice(0, 1)))
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return nudges
+    noise = Noise(nudges.noise.count, lambda some: nudges.noise.draw(some).double())
+    return Nudged(explainer, replace(grid, request=asked), noise)
+
+
+def _double(value: Tensor) -> Tensor:
+    floats = isinstance(value, Tensor) and value.is_floating_point()
+    return value.double() if floats else value
 
 
 def _stability(nudges: Nudged, view: View, *, relative: bool) -> Tensor:

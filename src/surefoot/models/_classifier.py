@@ -13,6 +13,7 @@ from surefoot.gradients import arranged, further_names
 from surefoot.maps import Layout, channel_axis, check_layout, layout_of
 from surefoot.models._embedded import Untold, equal, remember, replaced, the_same, tied, tokens_of
 from surefoot.models._outputs import KINDS
+from surefoot.typed import check_kinds
 
 Channels = float | Sequence[float] | Tensor | None
 Output = int | str | Callable[[Any], Tensor] | None
@@ -69,6 +70,11 @@ class Classifier(nn.Module):
         super().__init__()
         if not isinstance(module, nn.Module):
             raise SurefootError(f"module is a {type(module).__name__}, expected a torch.nn.Module")
+        check_kinds(
+            "Classifier",
+            {"output": output, "embedding": embedding},
+            {"output": Output, "embedding": str | None},
+        )
         if embedding is not None and (mean is not None or std is not None):
             raise SurefootError("mean and std are for pixels; they do not go with embedding=")
         if embedding is not None and layout not in (None, "tokens"):
@@ -276,7 +282,10 @@ def _channels(value: Channels, name: str, module: nn.Module) -> Tensor | None:
         return None
     dtypes = [p.dtype for p in module.parameters() if p.is_floating_point()]
     dtype = dtypes[0] if dtypes else torch.get_default_dtype()
-    result = torch.as_tensor(value, dtype=dtype).detach().clone()
+    try:
+        result = torch.as_tensor(value, dtype=dtype).detach().clone()
+    except (OverflowError, TypeError, ValueError, RuntimeError) as error:
+        raise SurefootError(f"{name}={value!r}, expected numbers: {error}") from error
     if not torch.isfinite(result).all():
         raise SurefootError(f"{name}={value}, expected finite numbers")
     return result

@@ -13,6 +13,7 @@ from torch import nn
 
 from surefoot import programs
 from surefoot.errors import MissingExtraError, SurefootError, SurefootWarning
+from surefoot.files import is_file, is_folder
 from surefoot.models import _saved, _zoo
 from surefoot.models._card import Card, attach
 from surefoot.models._classifier import Channels, Classifier
@@ -127,7 +128,7 @@ def _find(name: str, weights: str | Path | None, classes: int | None, trust: boo
 
 
 def _by_plain_name(name: str, weights: str | Path | None, classes: int | None) -> _zoo.Found:
-    if Path(name).is_file():
+    if is_file(name):
         raise SurefootError(
             f"{name} is a file, but no exported program (.pt2); weights alone are no model: pass "
             "package.module:factory or a name, and the file as weights"
@@ -141,7 +142,7 @@ def _by_plain_name(name: str, weights: str | Path | None, classes: int | None) -
             continue
         if known:
             return make(name, own_weights=weights is None, classes=classes)
-    if Path(name).is_dir():
+    if is_folder(name):
         raise SurefootError(
             f"the folder {name} holds no {_saved.CARD}, so it is no saved network; expected a "
             "folder that surefoot.models.save or surefoot train --export wrote"

@@ -114,6 +114,8 @@ def _made(name: str, make: Callable[..., nn.Module], settings: dict[str, Any]) -
             raise SurefootError(f"{setting}={value!r}, expected a positive integer")
     try:
         return make(**settings)
-    except (RuntimeError, TypeError, ZeroDivisionError) as error:
-        reason = str(error).splitlines()[0]
+    except SurefootError:
+        raise
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0]
         raise SurefootError(f"cannot make {name} with {settings}: {reason}") from error

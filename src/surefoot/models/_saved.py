@@ -17,6 +17,7 @@ from surefoot.files import (
     DamagedError,
     check_digest,
     check_entries,
+    is_file,
     make_folder,
     open_sealed,
     seal,
@@ -116,7 +117,7 @@ def names() -> list[str]:
 def find(name: str) -> Path | None:
     """The folder of that path or name, if it holds a card."""
     for folder in (Path(name), ZOO / name):
-        if name and (folder / CARD).is_file():
+        if name and is_file(folder / CARD):
             return folder
     return None
 

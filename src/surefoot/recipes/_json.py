@@ -44,7 +44,9 @@ def from_json(
     """The recipe that `to_json` stored; `find` knows the names of its sort, `what`."""
     try:
         value = _Decoder(tensors or {}, find, what).decode(json.loads(text))
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+    except SurefootError:
+        raise
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise SurefootError(
             f"cannot read an {what} from this JSON ({error!r}); expected to_json's text"
         ) from error

@@ -63,6 +63,10 @@ class Reader:
             SurefootError: it cannot be read; the message names close matches or the settings
                 there are.
         """
+        if not isinstance(text, str):
+            raise SurefootError(
+                f"{self.what} is a {type(text).__name__}, expected text such as {self.example}"
+            )
         try:
             return self._value(ast.parse(text.strip(), mode="eval").body)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

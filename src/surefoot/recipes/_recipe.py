@@ -1,12 +1,14 @@
 """A frozen dataclass of settings whose repr is its text and whose settings are its identity."""
 
 import dataclasses
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Mapping
+from functools import cache
+from typing import Any, cast, get_type_hints
 
 from surefoot.docstrings import completed
 from surefoot.recipes._made import Made
 from surefoot.recipes._values import freeze, show
+from surefoot.typed import check_kinds
 
 _ALWAYS_SHOWN = ("score", "layer")
 
@@ -36,6 +38,20 @@ class Recipe(metaclass=Made):
         roots = [kind for kind in cls.__mro__ if Recipe in kind.__bases__]
         return any(map(cls.is_own, roots))
 
+    def check_kinds(self, whole: bool = True) -> None:
+        """Raise unless every setting, and those of recipes inside, is of the kind it says.
+
+        Without `whole`, numbers that should be whole are left to who checks their range.
+        """
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        hints = _hints(cast("Hashable", type(self)))
+        if not whole:
+            settings = {n: v for n, v in settings.items() if not isinstance(v, float)}
+        check_kinds(type(self).__name__, settings, hints)
+        for value in settings.values():
+            if isinstance(value, Recipe):
+                value.check_kinds()
+
     def __repr__(self) -> str:
         declared = {f.name: f for f in dataclasses.fields(self)}
         first = next((name for name, f in declared.items() if not f.kw_only), None)
@@ -63,6 +79,14 @@ class Recipe(metaclass=Made):
         if cls.__doc__ and kinds[1].__doc__:
             settings = (name for kind in kinds for name in kind.__annotations__)
             cls.__doc__ = completed(cls.__doc__, kinds[1].__doc__, dict.fromkeys(settings))
+
+
+@cache
+def _hints(kind: Hashable) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(kind)
+    except (NameError, TypeError):  # annotations that are there for a type checker alone
+        return {}
 
 
 def _package(kind: type) -> list[str]:

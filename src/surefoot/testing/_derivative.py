@@ -1,6 +1,5 @@
 """A map's derivative against central differences."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from surefoot import draws, gradients
+from surefoot.copies import copied
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer
 from surefoot.gradients import Query
@@ -39,7 +39,7 @@ def differentiability(explainer: Explainer, request: Query) -> Check:
 
 def _in_double(explainer: Explainer, request: Query) -> tuple[Explainer, Query] | None:
     # Copied together: a layer among the explainer's settings stays a layer of the model.
-    model, explainer = copy.deepcopy((request.model, explainer))
+    model, explainer = copied((request.model, explainer), request.model)
     extra = {k: v.double() if v.is_floating_point() else v for k, v in request.extra.items()}
     inputs = request.inputs.to(torch.float64, copy=True).requires_grad_()
     try:

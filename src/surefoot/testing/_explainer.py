@@ -1,6 +1,5 @@
 """The checks of an explainer's contract."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
+from surefoot.copies import copied
 from surefoot.explain import Explainer, as_explainer
 from surefoot.gradients import Query, Score
 from surefoot.metric import spearman
@@ -152,7 +152,7 @@ def _determinism(explainer: Explainer, request: Query, maps: Tensor) -> Check:
 def _randomisation(explainer: Explainer, request: Query, maps: Tensor) -> Check:
     alike = []
     for number in range(_SHUFFLES):
-        model, other = copy.deepcopy((request.model, explainer))
+        model, other = copied((request.model, explainer), request.model)
         _shuffle(model, number)
         changed = _maps(other, Query(model, request.inputs, request.target, request.extra))
         alike += [_alike(a, b) for a, b in zip(maps.abs(), changed.abs(), strict=True)]

@@ -114,12 +114,17 @@ class Objective(Recipe, ABC):
     def passes(self) -> Passes:
         """What one step costs, counted in passes of the batch through the model."""
 
+    def grows(self) -> bool:
+        """Whether a term goes by the share of the training done."""
+        return False
+
     def own_extra(self) -> frozenset[str]:
         """Names of the entries of `extra` that are this objective's and do not reach the model."""
         return frozenset()
 
     def check(self) -> None:
         """Raise where a setting is none of its choices, no whole number, or a weight below 0."""
+        self.check_kinds(whole=False)
         for name, choices in _choices(type(self)).items():
             if getattr(self, name) not in choices:
                 raise SurefootError(

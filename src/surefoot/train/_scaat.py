@@ -89,6 +89,10 @@ class SCAAT(Adversarial):
         label = cross_entropy(clean, batch.labels)
         return Parts({"clean": (1.0, label), "divergence": (self.weight, apart)})
 
+    def grows(self) -> bool:
+        """Whether epsilon or k grows with the training done."""
+        return self.schedule != "constant"
+
     def moved(self, batch: Batch) -> Tensor:
         """The perturbed inputs x + d*, (N, ...)."""
         box = around(batch, self.budget())

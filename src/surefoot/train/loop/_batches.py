@@ -1,38 +1,18 @@
 """The batches of a run, each a function of the seed and the step alone."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from surefoot.data import Pictures, Samples
 from surefoot.errors import SurefootError
 from surefoot.train._batch import dropped
+from surefoot.train.loop._fetch import Minibatch, fetch
 from surefoot.train.loop._plan import Loop
 from surefoot.train.loop._seeds import Stream, number, stream
-
-
-class Minibatch(NamedTuple):
-    """What one process gets in one step."""
-
-    inputs: Tensor
-    labels: Tensor
-    extra: Mapping[str, Tensor]
-
-    def pieces(self, count: int) -> list["Minibatch"]:
-        """The batch in so many equal pieces."""
-        size = len(self.inputs) // count
-        parts = [slice(start, start + size) for start in range(0, size * count, size)]
-        return [
-            Minibatch(
-                self.inputs[part],
-                self.labels[part],
-                {name: value[part] for name, value in self.extra.items()},
-            )
-            for part in parts
-        ]
+from surefoot.undo import draws_kept
 
 
 class Batches(Dataset[Minibatch]):
@@ -40,7 +20,7 @@ class Batches(Dataset[Minibatch]):
 
     Every pass over the data has an order of its own. Because a batch does not depend on those
     before it, a run resumes in the middle of a pass, with any number of workers. Random transforms
-    that draw from torch's global generator are repeated, too.
+    that draw from the global generators of torch, NumPy or `random` are repeated, too.
 
     Args:
         data: maps an index to (input, label) or (input, label, extra), extra a dict of tensors.
@@ -55,8 +35,7 @@ class Batches(Dataset[Minibatch]):
 
     def __getitem__(self, step: int) -> Minibatch:
         batch = step // self.loop.replays
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(number(self.loop.seed, Stream.TRANSFORMS, batch, self.rank))
+        with draws_kept(seed=number(self.loop.seed, Stream.TRANSFORMS, batch, self.rank)):
             return fetch(self.data, self._numbers(batch))
 
     def _numbers(self, batch: int) -> Tensor:
@@ -68,27 +47,6 @@ class Batches(Dataset[Minibatch]):
         share = size // self.processes
         first = place * size + self.rank * share
         return self._order[first : first + share]
-
-
-def fetch(data: Any, numbers: Tensor) -> Minibatch:
-    """The samples of those numbers as one batch.
-
-    Raises:
-        SurefootError: a sample is not (input, label) or (input, label, extra).
-    """
-    if isinstance(data, Samples | Pictures):
-        parts: Any = data[numbers]
-    elif hasattr(data, "__getitems__"):
-        parts = default_collate(data.__getitems__(numbers.tolist()))
-    else:
-        parts = default_collate([data[index] for index in numbers.tolist()])
-    if not isinstance(parts, tuple | list) or len(parts) not in (2, 3):
-        raise SurefootError(
-            f"a sample of the data is a {type(parts).__name__}, expected (input, label) or "
-            "(input, label, extra)"
-        )
-    inputs, labels, *rest = parts
-    return Minibatch(inputs, torch.as_tensor(labels), rest[0] if rest else {})
 
 
 class Without(Dataset[Any]):
@@ -107,16 +65,50 @@ class Without(Dataset[Any]):
         return (*sample[:2], dropped(sample[2], self.names))
 
 
-def loader(batches: Batches, first: int, last: int, workers: int) -> DataLoader[Minibatch]:
-    """What yields the batches of steps `first` to `last` - 1."""
+class Failure(NamedTuple):
+    """Why there is no batch: from a worker, whose exceptions would come with all their traces."""
+
+    message: str
+
+
+class Told(Dataset[Minibatch | Failure]):
+    """Batches, or why there is none."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Minibatch | Failure:
+        try:
+            return self.batches[step]
+        except SurefootError as error:
+            return Failure(str(error))
+
+
+def given(batches: Batches, first: int, last: int, workers: int) -> Iterator[Minibatch]:
+    """The batches of steps `first` to `last` - 1.
+
+    Raises:
+        SurefootError: a batch cannot be made, or a worker has died.
+    """
     # A generator of its own: without one, a loader draws from torch's global one.
-    return DataLoader(
-        batches,
+    loader = DataLoader(
+        Told(batches),
         sampler=range(first, last),
         batch_size=None,
         num_workers=workers,
         generator=torch.Generator().manual_seed(0),
     )
+    try:
+        for one in loader:
+            if isinstance(one, Failure):
+                raise SurefootError(one.message)
+            yield one
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise SurefootError(
+            f"the {workers} workers that load data have failed ({reason}); with workers=0 the "
+            "error itself comes, and less memory is taken"
+        ) from error
 
 
 def check_data(data: Any, name: str = "the training data") -> None:

@@ -4,17 +4,16 @@ checkpoints/step-00000250/
     model.safetensors      the weights
     average.safetensors    their moving average, where there is one
     state.pt               optimizer, schedule, random states, the objective's state
-    checkpoint.json        step, figures, settings, seed, versions
+    checkpoint.json        step, figures, settings, seed, versions, digests of all files
     suspect                empty; there if the next step's loss was not finite
 """
 
 import io
-import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,15 @@ import torch
 from torch import nn
 
 from surefoot.errors import SurefootError
-from surefoot.files import write_whole
+from surefoot.files import (
+    DamagedError,
+    check_digest,
+    check_entries,
+    open_sealed,
+    read_bytes,
+    seal,
+    write_whole,
+)
 from surefoot.models import load_weights, save_weights
 from surefoot.version import versions
 
@@ -34,6 +41,12 @@ MODEL_FILE, AVERAGE, STATE, RECORD = (
     "checkpoint.json",
 )
 _SUSPECT, _PART = "suspect", ".part"
+_SCHEMA = {
+    "step": int,
+    "settings": dict[str, Any],
+    "figures": dict[str, float],
+    "versions": dict[str, str],
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class Checkpoint:
         settings: what the run was given.
         figures: of the validation at this step; empty if there was none.
         versions: of the software it was made with.
+        record: what its checkpoint.json says of its files.
     """
 
     folder: Path
@@ -53,6 +67,7 @@ class Checkpoint:
     settings: Mapping[str, Any]
     figures: Mapping[str, float]
     versions: Mapping[str, str]
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def good(self) -> bool:
@@ -65,17 +80,26 @@ class Checkpoint:
         average = self.folder / AVERAGE
         return average if average.exists() else self.folder / MODEL_FILE
 
-    def state(self) -> dict[str, Any]:
-        """The content of state.pt."""
+    def verified(self) -> dict[str, Any]:
+        """The content of state.pt, after every file was found to be what was written.
+
+        Raises:
+            SurefootError: one is damaged; the message names it.
+        """
+        path = self.folder / STATE
+        content = read_bytes(path)
         try:
-            # Into memory first: a state that is mapped from the file would go when it is pruned.
-            content = io.BytesIO((self.folder / STATE).read_bytes())
-            state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(content), map_location="cpu", weights_only=True
+            )
         except Exception as error:  # a damaged file fails in many ways
-            raise SurefootError(
-                f"cannot read {self.folder / STATE} ({type(error).__name__}); it is damaged: "
-                f"remove {self.folder} to resume from the checkpoint before it, if there is one"
+            raise DamagedError(
+                f"cannot read {path} ({type(error).__name__}); it is damaged"
             ) from error
+        check_digest(path, self.record, content)
+        for name in self.record.get("files", ()):
+            if name != STATE:
+                check_digest(self.folder / name, self.record)
         return state
 
     def load(self, module: nn.Module, name: str = MODEL_FILE) -> None:
@@ -106,14 +130,14 @@ def write(
     beside = root / f"{folder.name}{_PART}"
     content = io.BytesIO()
     torch.save(dict(state), content)
+    contents = {name: save_weights(module) for name, module in weights.items()}
+    contents[STATE] = content.getvalue()
     about = {"format": FORMAT, "step": step, **record, "versions": versions("torch")}
     try:
         _clear(beside)
         beside.mkdir(parents=True)
-        for name, module in weights.items():
-            write_whole(beside / name, save_weights(module))
-        write_whole(beside / STATE, content.getvalue())
-        write_whole(beside / RECORD, json.dumps(about, indent=1).encode())
+        for name, data in {**contents, RECORD: seal(about, contents)}.items():
+            write_whole(beside / name, data)
         _clear(folder)
         beside.rename(folder)
     except OSError as error:
@@ -124,8 +148,31 @@ def write(
 
 
 def checkpoints(root: Path) -> list[Checkpoint]:
-    """The checkpoints in a folder, by step."""
-    return [_read(path) for path in sorted(root.glob(f"step-*/{RECORD}")) if _whole(path.parent)]
+    """The checkpoints in a folder, by step.
+
+    Raises:
+        SurefootError: the record of one is damaged.
+    """
+    there, damaged = survey(root)
+    for error in damaged.values():
+        raise error
+    return there
+
+
+def survey(root: Path) -> tuple[list[Checkpoint], dict[Path, SurefootError]]:
+    """The checkpoints in a folder whose records are whole, by step, and what is wrong with others.
+
+    What is in their files has not been looked at: see `Checkpoint.verified`.
+    """
+    there, damaged = [], {}
+    for path in sorted(root.glob(f"step-*/{RECORD}")):
+        if path.parent.name.endswith(_PART):
+            continue
+        try:
+            there.append(_read(path))
+        except SurefootError as error:
+            damaged[path.parent] = error
+    return there, damaged
 
 
 def last_checkpoint(there: list[Checkpoint]) -> Checkpoint | None:
@@ -149,10 +196,13 @@ def best(there: list[Checkpoint], figure: str | None) -> Checkpoint | None:
 
 
 def prune(root: Path, figure: str | None, count: int = 1) -> None:
-    """Keep the last `count` good ones and the best, and nothing half-written."""
-    there = checkpoints(root)
+    """Keep the last `count` good ones and the best, and nothing half-written.
+
+    Those that are damaged stay, for somebody to look at.
+    """
+    there, damaged = survey(root)
     good = [one for one in there if one.good]
-    keep = {one.folder for one in (*good[-count:], best(there, figure)) if one}
+    keep = {one.folder for one in (*good[-count:], best(there, figure)) if one} | set(damaged)
     for folder in root.glob("step-*"):
         if folder not in keep:
             # First its record, so that what is half-removed is no checkpoint.
@@ -160,20 +210,25 @@ def prune(root: Path, figure: str | None, count: int = 1) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def compare(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
+def compare(
+    checkpoint: Checkpoint, settings: Mapping[str, Any], leave: Collection[str] = ()
+) -> None:
     """Raise unless the run has the settings and the data that the checkpoint was made with.
 
-    What the checkpoint does not tell, one of an earlier version, is not compared.
+    What the checkpoint does not tell, one of an earlier version, is not compared, nor what is in
+    `leave`.
     """
-    changed = [
-        _difference(name, then, settings.get(name))
+    changed = {
+        name: _difference(name, then, settings.get(name))
         for name, then in checkpoint.settings.items()
-        if then != settings.get(name)
-    ]
+        if then != settings.get(name) and name not in leave
+    }
     if changed:
+        more = ' (for more steps, resume="longer")' if set(changed) <= {"steps", "epochs"} else ""
         raise SurefootError(
-            f"cannot resume from {checkpoint.folder}: {'; '.join(changed)}. Use the same settings "
-            "and data, or another folder for a new run (it may start from these weights)"
+            f"cannot resume from {checkpoint.folder}: {'; '.join(changed.values())}{more}. Use the "
+            "same settings and data, or another folder for a new run (it may start from these "
+            "weights)"
         )
 
 
@@ -188,23 +243,23 @@ def _difference(name: str, then: object, now: object) -> str:
 
 def _read(path: Path) -> Checkpoint:
     try:
-        about = json.loads(path.read_text())
-        if about["format"] != FORMAT:
-            raise SurefootError(
-                f"{path} has format {about['format']}, expected {FORMAT}; another version of "
-                "surefoot made it"
-            )
-        return Checkpoint(
-            path.parent, about["step"], about["settings"], about["figures"], about["versions"]
+        about = open_sealed(path, {"format": int}, sealed=False)
+        if about["format"] == FORMAT:
+            check_entries(about, _SCHEMA, path)
+    except DamagedError:
+        raise
+    except SurefootError as error:
+        raise SurefootError(f"{error}; it is no checkpoint") from error
+    if about["format"] != FORMAT:
+        raise SurefootError(
+            f"{path} has format {about['format']}, expected {FORMAT}; another version of "
+            "surefoot made it"
         )
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, SurefootError):
-            raise
-        raise SurefootError(f"cannot read {path} ({error!r}); it is no checkpoint") from error
-
-
-def _whole(folder: Path) -> bool:
-    return not folder.name.endswith(_PART)
+    if path.parent.name != f"step-{about['step']:08d}":
+        raise DamagedError(f"{path} says step {about['step']}, and is in {path.parent.name}")
+    return Checkpoint(
+        path.parent, about["step"], about["settings"], about["figures"], about["versions"], about
+    )
 
 
 def _clear(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -14,15 +14,18 @@ from surefoot.train._base import Objective
 from surefoot.train._batch import dropped
 from surefoot.train._mode import eval_mode
 from surefoot.train._tokens import embedded
-from surefoot.train.loop._batches import Without, check_data, fetch, spread
+from surefoot.train.loop._batches import Without, check_data, spread
+from surefoot.train.loop._fetch import fetch
 from surefoot.train.loop._identity import identity
 from surefoot.train.loop._logs import Log, Progress
 from surefoot.train.loop._plan import Loop
 from surefoot.train.loop._run import Run
 from surefoot.train.loop._seeds import Stream, number
-from surefoot.train.loop._session import Session, Watch
+from surefoot.train.loop._session import Session
 from surefoot.train.loop._trained import Trained
 from surefoot.train.loop._validation import Validation
+from surefoot.train.loop._watch import Watch
+from surefoot.undo import draws_kept
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -44,7 +47,7 @@ def fit(
     log_every: int = 10,
     best_by: str | None = "accuracy",
     out: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["longer"] = False,
     logs: tuple[Log, ...] = ("csv",),
     progress: Progress = False,
     workers: int = 0,
@@ -61,6 +64,11 @@ def fit(
     them. An objective without random draws then gives the weights of one process, but for
     rounding; random draws differ between processes. Batch norm sees one process's share of a batch
     at a time, as with gradient accumulation; its running statistics are averaged over them.
+
+    An interrupt (Ctrl-C) waits for the end of a step; a checkpoint of it is written, and the
+    message tells where the run can go on. So it does where a sample of the data cannot be used.
+    No two runs write to one folder at a time. Submodules that are in evaluation mode in a model
+    in training mode stay there, as do batch norms whose parameters are frozen.
 
     Args:
         model: module from inputs (N, ...) to logits (N, K); it comes back in evaluation mode. For
@@ -81,7 +89,8 @@ def fit(
         best_by: the figure whose highest value makes a checkpoint the best; None for no best one,
             as where the figures are of a test set, on which nothing may be chosen.
         out: folder for weights, checkpoints and logs; None writes nothing.
-        resume: go on from the last good checkpoint in `out`, if there is one.
+        resume: go on from the last good checkpoint in `out`, if there is one; "longer" where
+            `loop` has more steps than the run was begun with.
         logs: "csv", "tensorboard" or both.
         progress: True for a bar, or a callable that gets the steps done, their number and the
             terms of the loss where they were looked at.
@@ -102,9 +111,9 @@ def fit(
             strategy that shards parameters, a folder of another run, a checkpoint of another
             model, other data or other settings, a file that cannot be written.
     """
+    _check_given(model, objective, data, loop)
     fabric = _fabric(model) if fabric is None else fabric
     _check_strategy(fabric)
-    check_data(data)
     loop.check(len(data), fabric.world_size)
     watch = Watch(
         held_out=_held_out(held_out, data, objective),
@@ -133,8 +142,7 @@ def _trained(
     binding: Mapping[str, Any] | None,
 ) -> Trained:
     devices = [fabric.device] if fabric.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(number(loop.seed, Stream.MODEL, fabric.global_rank))
+    with draws_kept(devices, number(loop.seed, Stream.MODEL, fabric.global_rank)):
         run = Run(fabric, model, objective, loop, loop.length(len(data)))
         _check_classes(run, data)
         return Session(run, watch, data, identity(data, model, binding)).train()
@@ -160,6 +168,14 @@ def _steps_of(epochs: int | None, steps: int | None, loop: Loop, samples: int) -
     if epochs is not None:
         check_whole("validate_epochs", epochs, 1)
     return loop.once(samples) * (epochs or 1) if steps is None else steps
+
+
+def _check_given(model: object, objective: object, data: Any, loop: object) -> None:
+    wanted = {"model": nn.Module, "objective": Objective, "loop": Loop}
+    for (name, kind), value in zip(wanted.items(), (model, objective, loop), strict=True):
+        if not isinstance(value, kind):
+            raise SurefootError(f"{name} is a {type(value).__name__}, expected a {kind.__name__}")
+    check_data(data)
 
 
 def _fabric(model: nn.Module) -> "Fabric":
@@ -210,16 +226,14 @@ def _check_classes(run: Run, data: Any) -> None:
     checks.check_inputs(inputs)
     extra = dropped(first.extra, run.objective.own_extra())
     try:
-        with eval_mode(run.seen), torch.random.fork_rng(devices=[]):
+        with eval_mode(run.seen), draws_kept():
             logits = gradients.predict(run.seen, inputs, extra)
-    except (SurefootError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # the model is the user's and may raise anything
+    except gradients.ModelError as error:
         shape = ", ".join(map(str, first.inputs.shape[1:]))
         raise SurefootError(
             f"{type(run.model).__name__} fails on the training data, inputs (N, {shape}): "
-            f"{type(error).__name__}: {error}. Make the model for inputs of that shape, or bring "
-            "the data to the model's"
+            f"{error.__cause__}. Make the model for inputs of that shape, or bring the data to the "
+            "model's"
         ) from error
     classes = getattr(data, "classes", None)
     if classes is not None and len(classes) != logits.shape[1]:

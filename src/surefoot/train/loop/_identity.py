@@ -12,7 +12,9 @@ from torch.utils.data import TensorDataset
 from surefoot.data import Pictures, Samples
 from surefoot.models import inside
 from surefoot.recipes import digest, show
-from surefoot.train.loop._batches import fetch, spread
+from surefoot.train.loop._batches import spread
+from surefoot.train.loop._fetch import fetch
+from surefoot.undo import draws_kept
 
 _SAMPLES = 16
 
@@ -48,7 +50,7 @@ def _digest(data: Any) -> str:
     elif type(data) is TensorDataset:
         parts = data[numbers]
     else:
-        with torch.random.fork_rng(devices=[]):
+        with draws_kept():
             parts = (fetch(data, numbers).labels,)
     return " ".join(digest(part)[7:19] for part in parts)
 

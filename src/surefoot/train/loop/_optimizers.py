@@ -91,6 +91,12 @@ def make_schedule(
     return made
 
 
+def fits_a_length(schedule: LRScheduler) -> bool:
+    """Whether a schedule, or one inside it, is made for a number of steps."""
+    own = any(name in vars(schedule) for name in _LENGTHS)
+    return own or any(map(fits_a_length, vars(schedule).get("_schedulers", ())))
+
+
 def _made(make: Any, first: Any, given: object, wanted: type) -> Any:
     """`make(first)` and, before it, what is nested in its settings."""
     try:

@@ -51,6 +51,7 @@ class Loop(Recipe):
 
     def check(self, samples: int, processes: int) -> None:
         """Raise unless every number is in its range and the data are enough for a batch."""
+        self.check_kinds(whole=False)
         for name in ("batch", "replays", "accumulate"):
             check_whole(name, getattr(self, name), 1)
         if (self.steps is None) == (self.epochs is None):

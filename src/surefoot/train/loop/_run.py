@@ -1,15 +1,19 @@
 """One training run: what changes from step to step, and the step itself."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from surefoot.copies import copied
 from surefoot.errors import SurefootError
 from surefoot.train._base import Loss, NonFiniteLossError, Objective
 from surefoot.train._batch import State
-from surefoot.train.loop._batches import Minibatch
+from surefoot.train._mode import kept_in_evaluation
+from surefoot.train.loop._checkpoint import AVERAGE, STATE, Checkpoint
+from surefoot.train.loop._fetch import Minibatch
 from surefoot.train.loop._optimizers import make_optimizer, make_schedule
 from surefoot.train.loop._plan import Loop
 from surefoot.train.loop._seeds import Stream, stream
@@ -26,6 +30,8 @@ class Run:
         self, fabric: "Fabric", model: nn.Module, objective: Objective, loop: Loop, steps: int
     ) -> None:
         self.fabric, self.objective, self.loop, self.steps = fabric, objective, loop, steps
+        self.frozen = kept_in_evaluation(model)
+        self.infinite = {name for name, value in _numbers(model) if not torch.isfinite(value).all()}
         optimizer = make_optimizer(loop.optimizer, model)
         self.schedule = make_schedule(loop.schedule, optimizer, steps)
         self.step_module, self.optimizer = fabric.setup(Step(model), optimizer)
@@ -48,7 +54,7 @@ class Run:
                 are as before.
             SurefootError: the batch cannot be used, here or in another process.
         """
-        self.model.train()
+        self._to_training()
         self.optimizer.zero_grad()
         terms: dict[str, Tensor] = {}
         pieces = batch.pieces(self.loop.accumulate)
@@ -64,6 +70,18 @@ class Run:
         if self.average is not None:
             self.average.update_parameters(self.model)
         return terms
+
+    def diverged(self) -> str | None:
+        """The first weights or statistics that are not finite, but those that never were."""
+        for name, value in _numbers(self.result):
+            if name not in self.infinite and not torch.isfinite(value).all():
+                return name
+        return None
+
+    def _to_training(self) -> None:
+        self.model.train()
+        for module in self.frozen:
+            module.training = False
 
     def _share_statistics(self) -> None:
         """Give all processes the mean of their running statistics, such as batch norm's."""
@@ -148,6 +166,19 @@ class Run:
             torch.cuda.set_rng_state(state["device"], self.fabric.device)
         self.states = self.fabric.to_device(state["objective"])
 
+    def load(self, checkpoint: Checkpoint, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint and the content of its state.pt."""
+        checkpoint.load(self.model)
+        if self.average is not None:
+            checkpoint.load(self.average.module, AVERAGE)
+        try:
+            self.load_shared_state(state["shared"])
+            self.load_state(state["processes"][self.fabric.global_rank])
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise SurefootError(
+                f"{checkpoint.folder / STATE} is of another run: {type(error).__name__}: {error}"
+            ) from error
+
     def shared_state(self) -> dict[str, Any]:
         """What is the same in all processes."""
         return {
@@ -178,7 +209,13 @@ def agree(fabric: "Fabric", failure: Exception | None) -> None:
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:
     mean = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=mean)
+    return AveragedModel(copied(model), multi_avg_fn=mean)
+
+
+def _numbers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Weights and buffers that could be infinite, by name."""
+    named = (*model.named_parameters(), *model.named_buffers())
+    return ((name, value.detach()) for name, value in named if value.is_floating_point())
 
 
 def _device_state(device: torch.device) -> Tensor | None:

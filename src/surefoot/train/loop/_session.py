@@ -1,73 +1,33 @@
 """A run from its first step, or the one it resumes at, to the last: steps, figures, checkpoints."""
 
 import math
-import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import nn
 
-from surefoot.checks import check_whole
-from surefoot.errors import SurefootError, SurefootWarning, suggest
-from surefoot.files import make_folder, write_whole
+from surefoot.errors import SurefootError
+from surefoot.files import claim, write_whole
 from surefoot.models import save_weights
 from surefoot.recipes import show
 from surefoot.train._base import NonFiniteLossError
+from surefoot.train._mode import flags_of
 from surefoot.train.loop import _checkpoint
-from surefoot.train.loop._batches import Batches, loader
-from surefoot.train.loop._logs import Bar, Log, Logs, Progress
+from surefoot.train.loop._batches import Batches, given
+from surefoot.train.loop._fetch import Minibatch
+from surefoot.train.loop._logs import Bar, Logs, Progress
+from surefoot.train.loop._patience import Patience
+from surefoot.train.loop._resume import resumed
 from surefoot.train.loop._run import Run, agree
 from surefoot.train.loop._trained import Trained
-from surefoot.train.loop._validation import Validation, mean, together
+from surefoot.train.loop._validation import mean, together
+from surefoot.train.loop._watch import Watch
 from surefoot.train.loop._wrapped import for_scoring, precision_name, scalars
-from surefoot.version import versions
-
-
-@dataclass(frozen=True)
-class Watch:
-    """How a run is watched and where it is written."""
-
-    held_out: Any
-    validation: Validation
-    validate_every: int
-    checkpoint_every: int
-    log_every: int
-    best_by: str | None
-    out: Path | None
-    resume: bool
-    logs: tuple[Log, ...]
-    progress: Progress
-    workers: int
-
-    def check(self) -> None:
-        """Raise for numbers out of range, and for a figure to go by that there will not be."""
-        for name in ("validate_every", "checkpoint_every", "log_every"):
-            check_whole(name, getattr(self, name), 1)
-        check_whole("workers", self.workers, 0)
-        if self.resume and self.out is None:
-            raise SurefootError(
-                "resume=True without out=; pass the folder of the run to go on with"
-            )
-        self.validation.check()
-        if self.held_out is not None and type(self.validation).scores is Validation.scores:
-            self.check_figure(self.validation.names())
-
-    def check_figure(self, names: Collection[str]) -> None:
-        """Raise unless the best checkpoint goes by one of the figures that there are."""
-        if self.best_by is not None and self.best_by not in names:
-            raise SurefootError(
-                f"best_by={self.best_by!r} is none of the validation's figures; "
-                f"{suggest(self.best_by, names)}"
-            )
-
-    @property
-    def checkpoints(self) -> Path | None:
-        """Their folder."""
-        return None if self.out is None else self.out / "checkpoints"
+from surefoot.undo import Undo, draws_kept
 
 
 @dataclass
@@ -82,33 +42,88 @@ class Session:
     terms: Mapping[str, float] = field(default_factory=dict)
     written: Logs | None = None
     proven: bool = False
+    done: int = 0
+    looked: int = 0
+    saved: int = 0
+    finished: bool = False
 
     def train(self) -> Trained:
         """Do the steps that are left."""
+        with self._claimed(), Undo(self._modes):
+            self.done = self._resumed()
+            if self.watch.out is not None and self.run.fabric.is_global_zero:
+                self.written = Logs(self.watch.out, self.watch.logs, self.done)
+            return self._finish(self._steps())
+
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """The folder is this run's alone, or none of its processes begins."""
+        with ExitStack() as stack:
+            failure = None
+            try:
+                if self.watch.out is not None and self.run.fabric.is_global_zero:
+                    stack.enter_context(claim(self.watch.out))
+            except SurefootError as error:
+                failure = error
+            agree(self.run.fabric, failure)
+            yield
+
+    def _modes(self, undo: Undo[None]) -> None:
+        """Unless the run comes to its end, the model gets its modes back."""
+        restore = flags_of(self.run.model)
+        undo.then(lambda: None if self.finished else restore())
+
+    def _steps(self) -> float:
+        """All steps; the seconds that one took, without what was measured and written."""
         run, fabric = self.run, self.run.fabric
-        start = self._resumed()
-        if self.watch.out is not None and fabric.is_global_zero:
-            make_folder(self.watch.out)
-            self.written = Logs(self.watch.out, self.watch.logs, start)
         shown: Progress = self.watch.progress if fabric.is_global_zero else False
-        bar = Bar(shown, type(run.objective).__name__, start, run.steps)
+        bar = Bar(shown, type(run.objective).__name__, self.done, run.steps)
         batches = Batches(self.data, run.loop, fabric.global_rank, fabric.world_size)
-        began, measured = perf_counter(), 0.0
+        start, began, measured = self.done, perf_counter(), 0.0
+        left = given(batches, start, run.steps, self.watch.workers)
+        patience = Patience()
         try:
-            given = loader(batches, start, run.steps, self.watch.workers)
-            for step, batch in enumerate(given, start):
-                seen = self._step(fabric.to_device(batch), step)
-                bar.show(step + 1, seen)
-                pause = perf_counter()
-                self._look(step + 1)
-                measured += perf_counter() - pause
+            with patience.held(fabric.world_size == 1):
+                while self.done < run.steps:
+                    batch = fabric.to_device(self._next(left))
+                    with patience:
+                        seen = self._step(batch, self.done)
+                        self.done += 1
+                    bar.show(self.done, seen)
+                    pause = perf_counter()
+                    with patience:
+                        self._look(self.done)
+                        self.looked = self.done
+                    measured += perf_counter() - pause
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(self._kept(whole=not patience.broken)) from error
         finally:
             bar.close()
             if self.written is not None:
                 self.written.close()
         spent = perf_counter() - began - measured
-        seconds = spent / (run.steps - start) if run.steps > start else math.nan
-        return self._finish(seconds)
+        return spent / (run.steps - start) if run.steps > start else math.nan
+
+    def _next(self, left: Iterator[Minibatch]) -> Minibatch:
+        try:
+            return next(left)
+        except SurefootError as error:
+            raise SurefootError(f"{error}. {self._kept(whole=True)}") from error
+
+    def _kept(self, whole: bool) -> str:
+        """Write what would be lost, if it is whole, and tell where the run can go on."""
+        stopped = f"stopped after step {self.done} of {self.run.steps}"
+        if self.watch.out is None:
+            return f"{stopped}; nothing is written without out=, the model has what it learnt"
+        if whole and self.run.fabric.world_size == 1:
+            if self.looked < self.done:
+                self._look(self.done)
+            if self.saved < self.done:
+                self._save(self.done, {})
+        last = _checkpoint.last_checkpoint(self._checkpoints())
+        if last is None:
+            return f"{stopped}; there is no checkpoint yet"
+        return f"{stopped}; resume=True goes on after step {last.step}"
 
     def _step(self, batch: Any, step: int) -> Mapping[str, float]:
         try:
@@ -148,18 +163,17 @@ class Session:
 
     def _check_weights(self, done: int) -> None:
         """Raise unless the weights are finite: nobody could use them or go on from them."""
-        for name, value in self.run.result.named_parameters():
-            if not torch.isfinite(value).all():
-                raise NonFiniteLossError(
-                    f"stopped after step {done}: the weights {name} are not finite although the "
-                    "loss was; lower the learning rate or clip gradients. "
-                    f"{self._last_good(done)}",
-                    self.terms,
-                )
+        name = self.run.diverged()
+        if name is not None:
+            raise NonFiniteLossError(
+                f"stopped after step {done}: the weights {name} are not finite although the loss "
+                f"was; lower the learning rate or clip gradients. {self._last_good(done)}",
+                self.terms,
+            )
 
     def _checkpoints(self) -> list[_checkpoint.Checkpoint]:
         root = self.watch.checkpoints
-        return [] if root is None else _checkpoint.checkpoints(root)
+        return [] if root is None else _checkpoint.survey(root)[0]
 
     def _log(self, step: int, figures: Mapping[str, float]) -> None:
         failure = None
@@ -204,7 +218,7 @@ class Session:
         run = self.run
         devices = [run.fabric.device] if run.fabric.device.type == "cuda" else []
         model = for_scoring(run.result, run.fabric)
-        with torch.random.fork_rng(devices):
+        with draws_kept(devices):
             return self.watch.validation.scores(model, self.watch.held_out, rank, processes)
 
     def _save(self, done: int, figures: Mapping[str, float]) -> None:
@@ -227,6 +241,7 @@ class Session:
                 failure = error
         self.proven = False
         agree(fabric, failure)
+        self.saved = done
 
     def _settings(self) -> dict[str, Any]:
         """What a checkpoint is bound to."""
@@ -241,35 +256,25 @@ class Session:
 
     def _resumed(self) -> int:
         """The step to begin with, after loading the last checkpoint if that is wanted."""
-        there = self._checkpoints()
-        if there and not self.watch.resume:
-            raise SurefootError(
-                f"{self.watch.out} holds checkpoints of an earlier run, up to step "
-                f"{there[-1].step}; pass resume=True to go on from there, or another folder"
-            )
-        last = _checkpoint.last_checkpoint(there)
+        root = self.watch.checkpoints
+        if root is None:
+            return 0
+        if not self.watch.resume:
+            there, damaged = _checkpoint.survey(root)
+            if there or damaged:
+                newest = max(one.name for one in (*damaged, *(whole.folder for whole in there)))
+                raise SurefootError(
+                    f"{self.watch.out} holds checkpoints of an earlier run, up to step "
+                    f"{int(newest[5:])}; pass resume=True to go on from there, "
+                    "or another folder"
+                )
+            return 0
+        last = resumed(self.run, root, self._settings(), self.watch.resume == "longer")
         if last is None:
             return 0
-        _checkpoint.compare(last, self._settings())
-        if last.versions != versions("torch"):
-            warnings.warn(
-                f"{last.folder} was made with {last.versions}, this is {versions('torch')}: "
-                "the weights may not be the same to the bit",
-                SurefootWarning,
-                stacklevel=5,
-            )
-        self._load(last)
-        return last.step
-
-    def _load(self, last: _checkpoint.Checkpoint) -> None:
-        run = self.run
-        last.load(run.model)
-        if run.average is not None:
-            last.load(run.average.module, _checkpoint.AVERAGE)
-        state = last.state()
-        run.load_shared_state(state["shared"])
-        run.load_state(state["processes"][run.fabric.global_rank])
         self.figures = last.figures
+        self.looked = self.saved = last.step
+        return last.step
 
     def _finish(self, seconds: float) -> Trained:
         run, watch = self.run, self.watch
@@ -277,6 +282,7 @@ class Session:
         if run.average is not None:
             run.model.load_state_dict(run.average.module.state_dict())
         run.model.eval()
+        self.finished = True
         failure = None
         if watch.out is not None and run.fabric.is_global_zero:
             try:

@@ -16,7 +16,8 @@ from surefoot.explain import Explainer, IntegratedGradients
 from surefoot.recipes import Recipe
 from surefoot.train._mode import eval_mode
 from surefoot.train._tokens import Wrapper, embedded
-from surefoot.train.loop._batches import Minibatch, fetch, spread
+from surefoot.train.loop._batches import spread
+from surefoot.train.loop._fetch import Minibatch, fetch
 
 Adversary = attack.PGD | attack.FGSM
 Attack = TypeVar("Attack", attack.PGD | attack.FGSM, AttributionAttack)
