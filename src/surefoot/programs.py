@@ -91,3 +91,19 @@ def evaluate(module: nn.Module) -> None:
     """Like `module.eval()`, which exported programs refuse."""
     for part in module.modules():
         part.training = False
+
+
+@contextmanager
+def evaluated(model: nn.Module) -> Iterator[None]:
+    """A model whose mode makes no difference, in evaluation mode meanwhile."""
+    training = [module for module in model.modules() if getattr(module, "training", False)]
+    if any(reads_mode(module) for module in training):
+        yield  # and be refused
+        return
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True

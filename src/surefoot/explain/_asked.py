@@ -1,7 +1,6 @@
 """What captum's callers pass, in this library's words."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -65,7 +64,7 @@ class Asked:
         """Lists of numbers as tensors; an only output as the one class."""
         target = self.target
         if target is None or _only_zeros(target):
-            with torch.no_grad(), _evaluated(self.model):
+            with torch.no_grad(), programs.evaluated(self.model):
                 output = self.model(*self.inputs, **self.extra)
             if isinstance(output, Tensor) and (output.ndim == 1 or output.shape[1:] == (1,)):
                 return replace(self, model=_Adapted(self.model, one_output=True), target=0)
@@ -77,7 +76,7 @@ class Asked:
         self, explainer: Explainer, create_graph: bool | None, layout: Layout | None
     ) -> Inputs:
         """The maps in the form of the inputs."""
-        with _evaluated(self.model):
+        with programs.evaluated(self.model):
             found = explainer(
                 self.model,
                 self.given,
@@ -116,7 +115,7 @@ class Asked:
 
     def scores(self, score: gradients.Score) -> Tensor:
         """The target's score at the inputs, (N,)."""
-        with torch.no_grad(), _evaluated(self.model):
+        with torch.no_grad(), programs.evaluated(self.model):
             request = gradients.query(
                 self.model, self.given, self.target, self.extra or None, False, several=True
             )
@@ -168,19 +167,3 @@ def _name(function: Callable[..., Any]) -> str:
     if isinstance(inner, _Function):
         return getattr(function, "__name__", type(function).__name__)
     return f"{type(inner).__name__}.forward"
-
-
-@contextmanager
-def _evaluated(model: nn.Module) -> Iterator[None]:
-    """A model whose mode makes no difference, in evaluation mode meanwhile."""
-    training = [module for module in model.modules() if getattr(module, "training", False)]
-    if any(programs.reads_mode(module) for module in training):
-        yield  # and be refused
-        return
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
