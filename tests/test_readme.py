@@ -35,5 +35,5 @@ def test_blocks_of_python_run(monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     for block in blocks:
         exec(block, names)  # noqa: S102 (our own README)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert names["heat"].shape == (1, 40, 40)
