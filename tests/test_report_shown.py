@@ -202,5 +202,5 @@ def test_several_inputs_stand_side_by_side():
     assert len(figure.axes) == 2
     assert figure.alt.count("Saliency maps") == 2
     assert read(report.html(made)).count("Saliency maps") == 2
-    assert "(1, 1, 8, 8), (1, 5)" in repr(made)
+    assert "(1, 1, 8, 8) + (1, 5)" in repr(made)
     assert made._repr_png_().startswith(b"\x89PNG")

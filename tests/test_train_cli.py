@@ -233,14 +233,14 @@ def test_validation_may_be_accuracy_alone(here, capsys):
         (("--logs", "csv,sql"), "logs has 'sql', expected 'csv' or 'tensorboard'"),
         (
             ("--model-options", "{size: 28, widths: [2, 2], hidden: 4}"),
-            "RARCNN fails on the training data, inputs (N, 1, 8, 8): RuntimeError: mat1",
+            "RARCNN fails on the training data, inputs (N, 1, 8, 8): mat1",
         ),
         (("--workers=-1",), "workers=-1, expected at least 0"),
         (("--attacked=-3",), "attacked=-3, expected at least 0"),
         (("--best-by", "acuracy"), "none of the validation's figures; did you mean accuracy"),
         (
             ("--best-by", "adversarial_accuracy", "--adversary", "none"),
-            "best_by='adversarial_accuracy' is none of the validation's figures",
+            "--best-by='adversarial_accuracy' is none of the validation's figures",
         ),
         (("--validate-on", "validation"), "images.npz has no split 'validation'"),
         (("--augment", "CropAndFlop()"), "did you mean CropAndFlip"),
