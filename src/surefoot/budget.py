@@ -75,21 +75,23 @@ class Budget(Recipe, ABC):
             return self.step_size
         return self.falling(step)
 
-    def reach(self, step: int, entries: int) -> float:
+    def reach(self, step: int, entries: int, share: float = 1.0) -> float:
         """How far a finite difference looks at step number `step`: rms over an input's entries.
 
         The default length of that step. A model of ReLUs has curvature only across its kinks, so
         the difference must span what the steps to come can cross, and that shrinks.
         """
-        return max(_LEAST, self.falling(step) * self.rms(entries))
+        return max(_LEAST, share * self.falling(step) * self.rms(entries))
 
     def falling(self, step: int) -> float:
         """From epsilon at step 0 to epsilon / steps at the last."""
         return self.radius * (1 - step / max(1, self.steps))
 
-    def climb(self, points: Tensor, slope: Tensor, step: int, box: "Box") -> Tensor:
-        """The points (n, ...) one step up the slope, back in ball and box."""
-        return self.project(points + self.length(step) * self.unit(box.inside(slope)), box)
+    def climb(
+        self, points: Tensor, slope: Tensor, step: int, box: "Box", share: float = 1.0
+    ) -> Tensor:
+        """The points (n, ...) one step up the slope, or a share of it, back in ball and box."""
+        return self.project(points + share * self.length(step) * self.unit(box.inside(slope)), box)
 
     @abstractmethod
     def rms(self, entries: int) -> float:

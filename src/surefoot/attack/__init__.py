@@ -8,6 +8,7 @@ from surefoot.attack._autoattack import AutoAttack as AutoAttack
 from surefoot.attack._base import AttributionAttack as AttributionAttack
 from surefoot.attack._case import explained as explained
 from surefoot.attack._dissimilarity import Dissimilarity as Dissimilarity
+from surefoot.attack._ensemble import Ensemble as Ensemble
 from surefoot.attack._manipulation import Manipulation as Manipulation
 from surefoot.attack._mass_center import MassCenter as MassCenter
 from surefoot.attack._named import ATTACKS as ATTACKS, parse as parse

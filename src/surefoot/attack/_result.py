@@ -36,6 +36,9 @@ class AttackResult:
         trace: (restarts, steps + 1, N), the attack's own score after each step, on the attacked
             model and explainer, NaN where not looked at; None if not asked for.
         layout: what the axes of the inputs mean.
+        member: (N,), which of `members` found each sample's input, -1 where none did; None for an
+            attack that has none.
+        members: their names.
     """
 
     attack: "AttributionAttack"
@@ -49,6 +52,8 @@ class AttackResult:
     target: Tensor
     trace: Tensor | None = None
     layout: AnyLayout | None = None
+    member: Tensor | None = None
+    members: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.target)
@@ -65,7 +70,8 @@ class AttackResult:
 
     def batched(self) -> list[tuple[str, Any]]:
         """What has one row a sample, by name; of several inputs a tuple."""
-        named = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name != "trace"]
+        left = ("trace", "members")
+        named = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name not in left]
         return [(name, value) for name, value in named if isinstance(value, Tensor | tuple)]
 
     def _repr_html_(self) -> str | None:
@@ -99,7 +105,21 @@ def join_results(results: Sequence[AttackResult]) -> AttackResult:
     }
     shared = [name for name in first.scores if all(name in each.scores for each in results)]
     scores = {name: torch.cat([each.scores[name] for each in results]) for name in shared}
+    if first.member is not None:
+        batched |= _joined_members(results)
     return replace(first, **batched, scores=scores, trace=None)
+
+
+def _joined_members(results: Sequence[AttackResult]) -> dict[str, Any]:
+    """The members of all results in one list, and the numbers in it."""
+    names = list(dict.fromkeys(name for each in results for name in each.members))
+    numbers = [
+        names.index(each.members[found]) if found >= 0 else -1
+        for each in results
+        if each.member is not None
+        for found in each.member.tolist()
+    ]
+    return {"member": torch.tensor(numbers).to(results[0].target), "members": tuple(names)}
 
 
 def _each(make: Callable[..., Tensor], *values: Any) -> Any:

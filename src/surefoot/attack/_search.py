@@ -52,6 +52,10 @@ class Search:
         candidates: how many iterates are kept of each sample.
         known: what another search has found, to stand among the candidates.
         progress: called with the steps done and their number.
+        relative: whether beta counts in units of what enters each activation.
+        start: where the first run starts, (N, ...); None leaves it to the budget.
+        share: of the budget's steps, and of the reach of differences, that are taken.
+        only: (N,), which samples take part; None for all.
     """
 
     request: Query
@@ -67,16 +71,24 @@ class Search:
     candidates: int
     known: "Best | None"
     progress: Progress
+    relative: bool = False
+    start: Tensor | None = None
+    share: float = 1.0
+    only: Tensor | None = None
 
     def run(self) -> "Best":
         """All restarts; a sample that is done takes no part in later ones."""
         best = Best(self.request.inputs, self.candidates)
-        self._adopt(best)
-        for restart in range(self.budget.restarts):
-            self._ascend(restart, best)
+        self.run_into(best)
         return best
 
-    def _adopt(self, best: "Best") -> None:
+    def run_into(self, best: "Best") -> None:
+        """The same, beside what other searches have found."""
+        self.adopt(best)
+        for restart in range(self.budget.restarts):
+            self._ascend(restart, best)
+
+    def adopt(self, best: "Best") -> None:
         """Score what is known already."""
         if self.known is None:
             return
@@ -92,7 +104,7 @@ class Search:
         trace = best.open_trace(self.budget.steps + 1)
         for step in range(self.budget.steps + 1):
             self.progress(restart * self.budget.steps + step, self.total)
-            which = best.open(self.goal.enough)
+            which = self._open(best)
             if not len(which):
                 break
             last = step == self.budget.steps
@@ -108,8 +120,14 @@ class Search:
                 best.note(which, moment.request.inputs, damage, kept)
             if not last:
                 slope = self._slope(moment, look.rise, kept, first=not moved)
-                points[which] = self.budget.climb(points[which], slope, step, self.box.take(which))
+                box = self.box.take(which)
+                points[which] = self.budget.climb(points[which], slope, step, box, self.share)
                 moved = True
+
+    def _open(self, best: "Best") -> Tensor:
+        """Numbers of the samples that still take part."""
+        which = best.open(self.goal.enough)
+        return which if self.only is None else which[self.only[which]]
 
     @property
     def total(self) -> int:
@@ -118,6 +136,8 @@ class Search:
 
     def _start(self, restart: int) -> tuple[Tensor, bool]:
         """Where a run starts, and whether that is off the clean input."""
+        if self.start is not None and not restart:
+            return self.start.clone(), True
         if restart or self.budget.random_start:
             return self.budget.random(self.seed, restart, self.box), True
         return self.request.inputs.clone(), self.budget.steps == 0
@@ -125,8 +145,8 @@ class Search:
     def _moment(self, points: Tensor, which: Tensor, step: int) -> Moment:
         request = replace(self.request.take(which), inputs=points[which])
         share = step / max(1, self.budget.steps - 1)
-        difference = self.difference or self.budget.reach(step, points[0].numel())
-        return Moment(request, which, step, self.beta(min(1.0, share)), difference)
+        difference = self.difference or self.budget.reach(step, points[0].numel(), self.share)
+        return Moment(request, which, step, self.beta(min(1.0, share)), difference, self.relative)
 
     def _look(self, points: Tensor, which: Tensor, step: int) -> tuple[Moment, Look, Tensor]:
         """The samples `which` at one step, what is seen of them, and who keeps the prediction."""

@@ -127,9 +127,9 @@ _SMOOTH = frozenset(
 class _Mode(TorchFunctionMode):
     """Puts softplus in the place of each activation called inside, and counts them."""
 
-    def __init__(self, beta: float) -> None:
+    def __init__(self, beta: float, relative: bool) -> None:
         super().__init__()
-        self.beta = beta
+        self.beta, self.relative = beta, relative
         self.count: Counter[str] = Counter()
         self.smooth_already = False
 
@@ -151,6 +151,12 @@ class _Mode(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
 
     def _softplus(self, x: Tensor) -> Tensor:
+        if self.relative:
+            size = _size(x.detach())
+            return size * self._plain(x / size)
+        return self._plain(x)
+
+    def _plain(self, x: Tensor) -> Tensor:
         # Below, softplus is 0 to eight digits, but its tiny slopes would become denormal numbers,
         # which slow a CPU down many times; above 20 / beta PyTorch's is the identity, too.
         return F.softplus(x.clamp_min(-20 / self.beta), beta=self.beta)
@@ -160,6 +166,13 @@ def _plain_name(func: Any) -> str:
     return str(getattr(func, "__name__", "")).removesuffix(".default").strip("_")
 
 
+def _size(x: Tensor) -> Tensor:
+    """Root mean square of each sample's entries, (N, 1, ...); 1 where all are 0."""
+    flat = x.flatten(1) if x.ndim > 1 else x[:, None]
+    root = flat.square().mean(1).sqrt().view(-1, *[1] * (x.ndim - 1))
+    return torch.where(root > 0, root, 1)
+
+
 class Smooth(nn.Module):
     """A model with softplus for its kinks; see `smooth`.
 
@@ -167,12 +180,13 @@ class Smooth(nn.Module):
 
     Attributes:
         beta: of softplus.
+        relative: whether beta counts in units of each activation's own inputs.
         replaced: how many activations the last call replaced, by name.
     """
 
-    def __init__(self, model: nn.Module, beta: float) -> None:
+    def __init__(self, model: nn.Module, beta: float, relative: bool = False) -> None:
         super().__init__()
-        self.beta = beta
+        self.beta, self.relative = beta, relative
         self.replaced: Counter[str] = Counter()
         self.training = getattr(model, "training", False)  # a frozen script has no flag
         self._parameters, self._buffers = model._parameters, model._buffers
@@ -186,7 +200,7 @@ class Smooth(nn.Module):
 
     def forward(self, inputs: Tensor, **extra: Tensor) -> Any:
         """The model's output, with the smooth activations."""
-        with programs.eagerly(self.model), _Mode(self.beta) as mode:
+        with programs.eagerly(self.model), _Mode(self.beta, self.relative) as mode:
             args, named = arranged(self.model, (inputs,), extra)
             output = self.model(*args, **named)
         self.replaced = mode.count
@@ -212,7 +226,7 @@ class Smooth(nn.Module):
         """Nothing to undo: the original was never changed."""
 
 
-def smooth(model: nn.Module, beta: float = DEFAULT) -> Smooth:
+def smooth(model: nn.Module, beta: float = DEFAULT, *, relative: bool = False) -> Smooth:
     """The model with ReLU and its relatives replaced by softplus(beta), as a module of its own.
 
     ReLU becomes log(1 + exp(beta x)) / beta; leaky ReLU and PReLU s x + (1 - s) softplus(x);
@@ -226,6 +240,8 @@ def smooth(model: nn.Module, beta: float = DEFAULT) -> Smooth:
         beta: sharpness; as it grows the model becomes the original. RAR (arXiv 1905.09957) uses
             1. The default of 30 is this project's choice: of 1, 3, 10, 30 and 100 it left least
             of the top 100 of a CIFAR-10 ResNet-20's maps, and as little as any on small networks.
+        relative: count beta in units of what enters each activation: its root mean square over one
+            sample, taken as a constant, so that layers of any scale are smoothed alike.
 
     Returns:
         The surrogate; it raises SurefootError when it runs without replacing anything, unless an
@@ -239,4 +255,4 @@ def smooth(model: nn.Module, beta: float = DEFAULT) -> Smooth:
     """
     if not beta > 0:
         raise SurefootError(f"beta={beta}, expected a positive number")
-    return Smooth(model, beta)
+    return Smooth(model, beta, relative)

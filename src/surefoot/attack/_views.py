@@ -33,6 +33,7 @@ class Moment:
         step: number of the step; random draws go by it.
         beta: of the smooth surrogate, None for the model as it is.
         difference: root mean square of the step of a finite difference, in input units.
+        relative: whether beta counts in units of what enters each activation.
     """
 
     request: Query
@@ -40,13 +41,16 @@ class Moment:
     step: int
     beta: float | None
     difference: float
+    relative: bool = False
 
     @property
     def curved(self) -> Query:
         """The request on the model that derivatives are taken of."""
         if self.beta is None:
             return self.request
-        return replace(self.request, model=smooth(self.request.model, self.beta))
+        return replace(
+            self.request, model=smooth(self.request.model, self.beta, relative=self.relative)
+        )
 
 
 class Look(NamedTuple):

@@ -1,8 +1,10 @@
 """What a certificate says."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
 
+import torch
 from torch import Tensor
 
 from surefoot.maps import Layout
@@ -59,6 +61,11 @@ class Certificate:
         places = self.mask[0].numel()
         return (self.mask == OUT).flatten(1).double().sum(1) / max(1, places - self.k)
 
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        moved: dict[str, Any] = {name: one.to(device) for name, one in _tensors(self).items()}
+        return replace(self, **moved)
+
     def __len__(self) -> int:
         return len(self.mask)
 
@@ -70,3 +77,15 @@ class Certificate:
             f"{float(self.certified_in.mean()):.1%} of k={self.k}, top-k overlap at least "
             f"{float(self.overlap.mean()):.3f})"
         )
+
+
+def join_certificates(parts: Sequence[Certificate]) -> Certificate:
+    """Certificates of one recipe on inputs of one shape as one batch."""
+    each = [_tensors(part) for part in parts]
+    whole: dict[str, Any] = {name: torch.cat([one[name] for one in each]) for name in each[0]}
+    return replace(parts[0], **whole)
+
+
+def _tensors(certificate: Certificate) -> dict[str, Tensor]:
+    values = {f.name: getattr(certificate, f.name) for f in fields(certificate)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 from surefoot import attack
 from surefoot.attack import AttributionAttack, Budget
-from surefoot.cli._options import DEFAULT_STEPS, add
+from surefoot.cli._options import DEFAULT_ATTACK, DEFAULT_STEPS, add
 from surefoot.errors import SurefootError, suggest
 
 ATTACKS: dict[str, type[AttributionAttack]] = {
@@ -21,10 +21,21 @@ ATTACKS: dict[str, type[AttributionAttack]] = {
         attack.Dissimilarity,
         attack.Manipulation,
         attack.RandomSign,
+        attack.Ensemble,
     )
 }
 _BUDGETS: dict[str, type[Budget]] = {"linf": attack.Linf, "l2": attack.L2}
-_RECIPE = ("proxy", "output_weight", "stop_at", "second_order", "difference", "refresh", "subset")
+_RECIPE = (
+    "by",
+    "effort",
+    "proxy",
+    "output_weight",
+    "stop_at",
+    "second_order",
+    "difference",
+    "refresh",
+    "subset",
+)
 
 
 def add_attack_options(options: ArgumentParser) -> None:
@@ -32,7 +43,8 @@ def add_attack_options(options: ArgumentParser) -> None:
     known = ", ".join(ATTACKS)
     add(
         options,
-        "attack towards k reduction beta seed control_draws norm epsilon steps step_size restarts",
+        "attack ensemble by towards k reduction beta seed control_draws norm epsilon steps "
+        "step_size restarts",
         attack={
             "help": f"{known}; with settings that have no option here as "
             "Dissimilarity(proxy='pearson') or TopK(second_order='exact')"
@@ -52,7 +64,7 @@ def make_attack(settings: Any) -> AttributionAttack:
     Raises:
         SurefootError: an attack or a setting that does not exist, a number out of its range.
     """
-    name, recipe = _read(settings.attack)
+    name, recipe = _chosen(settings)
     if name not in ATTACKS:
         raise SurefootError(f"attack {name!r} is unknown; {suggest(name, ATTACKS)}")
     kind = ATTACKS[name]
@@ -76,7 +88,7 @@ def make_controls(settings: Any) -> list[attack.RandomSign]:
     """Random signs of the same size, as many as the options say; none beside random signs."""
     if settings.control_draws < 1:
         raise SurefootError(f"--control-draws={settings.control_draws}, expected at least 1")
-    if _read(settings.attack)[0] == "RandomSign":
+    if _chosen(settings)[0] == "RandomSign":
         return []
     budget = replace(make_budget(settings), restarts=1)
     return [
@@ -108,6 +120,15 @@ def make_budget(settings: Any) -> Budget:
         step_size=settings.step_size,
         restarts=settings.restarts,
     )
+
+
+def _chosen(settings: Any) -> tuple[str, dict[str, Any]]:
+    """The attack's name and its settings; `--ensemble` is another name of one of them."""
+    if settings.ensemble is None:
+        return _read(settings.attack)
+    if settings.attack != DEFAULT_ATTACK:
+        raise SurefootError("--ensemble is an attack of its own; leave --attack out")
+    return "Ensemble", {"effort": settings.ensemble, "by": settings.by}
 
 
 def _read(text: str) -> tuple[str, dict[str, Any]]:

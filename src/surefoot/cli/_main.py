@@ -8,7 +8,7 @@ from types import ModuleType
 
 from jsonargparse import ArgumentParser
 
-from surefoot.cli import _faults, attack, audit, completion, doctor, explain, report, train
+from surefoot.cli import _faults, attack, audit, certify, completion, doctor, explain, report, train
 from surefoot.cli._options import Help, joined
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.files import check_yaml, is_file
@@ -18,6 +18,7 @@ from surefoot.version import __version__
 COMMANDS: dict[str, ModuleType] = {
     "explain": explain,
     "attack": attack,
+    "certify": certify,
     "audit": audit,
     "report": report,
     "train": train,

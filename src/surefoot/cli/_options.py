@@ -1,12 +1,16 @@
 """Every option of every command, spelt, typed and explained once."""
 
-from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from surefoot.cli._numbers import (
+    UnreadableError,
+    number,
+    sharpness,
+)
 from surefoot.data import Fit
 from surefoot.maps import Reduction
 from surefoot.report import Look, Scale, Size
@@ -14,34 +18,8 @@ from surefoot.train import Loop, Validation
 from surefoot.version import versions
 
 _LOOP, _VALIDATION = Loop(), Validation()
+DEFAULT_ATTACK = "TopK"
 DEFAULT_MODEL, DEFAULT_SIZE, DEFAULT_CHANNELS, DEFAULT_STEPS = "efficientnet-lite0", 224, 3, 15
-
-
-class UnreadableError(ArgumentTypeError, ValueError):
-    """Text that is not what an option takes; argparse shows the one, config files the other."""
-
-
-def number(text: str | float) -> float:
-    """A number, also written as a fraction.
-
-    >>> number("1/255") == 1 / 255, number("4e-3"), number(2)
-    (True, 0.004, 2.0)
-    """
-    top, *bottom = str(text).split("/", 1)
-    try:
-        return float(top) / float(*bottom) if bottom else float(top)
-    except (ValueError, ZeroDivisionError):
-        raise UnreadableError(f"{text!r}, expected a number such as 0.004 or 1/255") from None
-
-
-def sharpness(text: str | float) -> str | float:
-    """`--beta`: a number, "auto" or "none"."""
-    if text in ("auto", "none"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UnreadableError(f"{text!r}, expected a number, auto or none") from None
 
 
 @dataclass(frozen=True)
@@ -143,7 +121,19 @@ OPTIONS: Mapping[str, Option] = {
         _FILE,
     ),
     # attacks
-    "attack": Option(str, "", "NAME", "TopK"),
+    "attack": Option(str, "", "NAME", DEFAULT_ATTACK),
+    "ensemble": Option(
+        Literal["quick", "standard", "thorough"],
+        "the strongest attack instead: many searches, of which each photograph keeps the worst; "
+        "standard costs about twenty times as much as --attack TopK",
+        "EFFORT",
+    ),
+    "by": Option(
+        str,
+        "the measure that --ensemble makes as bad as it can, such as kendall",
+        "METRIC",
+        "topk_intersection",
+    ),
     "towards": Option(str, "whose map Manipulation makes the map look like", "PHOTO"),
     "k": Option(
         int | float,
@@ -172,6 +162,21 @@ OPTIONS: Mapping[str, Option] = {
     "steps": Option(int, "optimiser steps", _N),
     "step_size": Option(number, "of a step (default: falls from epsilon)", "E"),
     "restarts": Option(int, "runs, of which the best is kept", _N, 1),
+    # certificates
+    "exact": Option(
+        number,
+        "certify the map itself, exactly, against every change up to this (linf), as 0.001 or "
+        "1/2550; for small networks",
+        "RADIUS",
+    ),
+    "sigma": Option(number, "standard deviation of the noise", "S", 0.15),
+    "draws": Option(int, "noisy maps of each photograph", _N, 100),
+    "tau": Option(number, "share of draws that must agree; radius is sigma Phi^-1(tau)", "T", 0.75),
+    "alpha": Option(number, "probability that anything said of a photograph is wrong", "A", 0.001),
+    "noise": Option(Literal["gaussian", "uniform"], "of the draws", default="gaussian"),
+    "save_mask": Option(
+        str, "also write masks and frequencies to a .npz or .safetensors file", _FILE
+    ),
     # training: the run
     "note": Option(str, "free text, kept with the run", "TEXT"),
     "resume": Option(bool, "go on from the last checkpoint in the folder"),

@@ -2,6 +2,7 @@
 
 from surefoot.report._attack_picture import attack_picture
 from surefoot.report._attacked import Attacked, attack_table, join
+from surefoot.report._certificate_picture import certificate_picture, certificate_table
 from surefoot.report._decoys_picture import decoys_html as decoys_html, decoys_picture
 from surefoot.report._files import SUFFIXES, bitmap as bitmap, check_suffix, render
 from surefoot.report._html import attacked_html as attacked_html, html, terminal
@@ -19,6 +20,8 @@ __all__ = [
     "attack_picture",
     "attack_table",
     "audit_page",
+    "certificate_picture",
+    "certificate_table",
     "check_suffix",
     "decoys_picture",
     "html",

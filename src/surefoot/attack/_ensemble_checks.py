@@ -1,0 +1,150 @@
+"""What may make a strong attack look weak: said as warnings, as AutoAttack says its own."""
+
+import warnings
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from surefoot import gradients
+from surefoot.attack import _second_order as second
+from surefoot.attack._agreement import check_second_order
+from surefoot.attack._beta import has_kinks
+from surefoot.attack._case import Case, explained
+from surefoot.attack._ensemble_found import Found
+from surefoot.attack._smooth import DEFAULT
+from surefoot.attack._views import Moment, Objective, exact
+from surefoot.errors import SurefootError, SurefootWarning
+from surefoot.explain import Decoy, Explainer
+from surefoot.gradients import Query
+from surefoot.maps import Reduction
+
+_GENTLE = 3.0
+_DIFFERENCES = (1e-4, 1e-3)
+_AGREE = 0.3  # cosine of finite and exact slopes below which one of them misleads
+
+
+def has_slope(case: Case) -> bool:
+    """Whether the explainer's map can be differentiated at all; one sample is tried."""
+    if second.has_finite(case.explainer):
+        return True
+    one = replace(case.request.take(slice(0, 1)), create_graph=True)
+    try:
+        with torch.enable_grad():
+            one = replace(one, inputs=one.inputs.detach().requires_grad_())
+            return bool(case.explainer.attribute(one).requires_grad)
+    except SurefootError:
+        return False
+
+
+def check_maps(case: Case, clean: Tensor) -> None:
+    """Warn of maps that are constant, and of an explainer that draws anew each time."""
+    flat = clean.flatten(1)
+    empty = int((flat.amax(1) == flat.amin(1)).sum())
+    if empty:
+        _warn(
+            f"{empty} of {len(flat)} clean maps are zero or constant, so that their places have no "
+            "order to attack; scores of these samples mean nothing"
+        )
+    if not torch.equal(explained(case.explainer, case.request), case.maps):
+        _warn(
+            f"{case.explainer!r} gives the same input different maps: it is attacked in "
+            "expectation, one draw a step, and scores hold chance; fix its seed, or average more "
+            "draws"
+        )
+
+
+def check_slope(case: Case, objective: Objective, k: int, reduction: Reduction) -> None:
+    """Warn where a map has no slope, or where differences and double backward disagree on it.
+
+    On the first sample and the same surrogate, a little off the input: some objectives are
+    stationary there, and where neighbouring pixels are equal maximum pooling has no slope.
+    """
+    one = _jittered(case.request.take(slice(0, 1)))
+    explainer = case.explainer
+    if isinstance(explainer, Decoy):
+        explainer = second.base_of(explainer)
+    if not second.has_finite(explainer):
+        if not _exact_slope(explainer, one, objective).any():
+            _warn_flat()
+        return
+    # A gentle surrogate: where curvature is sharp, single precision cannot take differences.
+    beta = _GENTLE if has_kinks(one.model, one) else None
+    found = [
+        check_second_order(
+            one.model,
+            one.inputs,
+            one.target,
+            explainer,
+            k=k,
+            reduction=reduction,
+            beta=beta,
+            difference=difference,
+            extra=one.extra,
+        )
+        for difference in _DIFFERENCES
+    ]
+    # Too small a step drowns in rounding, too large a one leaves where the slope holds.
+    agree = max(float(one.cosine.nan_to_num(nan=0.0)) for one in found)
+    if not any(one.exact.any() or one.finite.any() for one in found):
+        _warn_flat()
+    elif agree < _AGREE:
+        _warn(
+            "the slope of the map by finite differences and by double backward disagree (cosine "
+            f"{agree:.2f}): the model may hide its gradient (a part that is "
+            "detached, a wide kink, noise), and attacks by one of them are too weak; see "
+            'attack.check_second_order, and run effort="thorough", which takes both'
+        )
+
+
+def _jittered(request: Query) -> Query:
+    source = torch.Generator().manual_seed(0)
+    away = torch.randn(request.inputs.shape, generator=source).to(request.inputs)
+    return replace(request, inputs=request.inputs + 0.01 * away)
+
+
+def _exact_slope(explainer: Explainer, request: Query, objective: Objective) -> Tensor:
+    """By double backward, of a surrogate where there is one, (n, ...)."""
+    sharp = DEFAULT if has_kinks(request.model, request) else None
+    first = torch.arange(len(request.inputs), device=request.inputs.device)
+    moment = Moment(request, first, 0, sharp, 1e-4)
+    return exact(lambda asked, _: explainer.attribute(asked), moment, objective, 1)
+
+
+def check_decoys(best: Found, transferred: Tensor) -> None:
+    """Warn where attacking the decoy map itself found no more, (N,), than its base map's attack."""
+    if not (best.most > transferred).any():
+        _warn(
+            "the adaptive attack on the decoy map found nothing beyond what the attack on its base "
+            "map found: the decoy map may be harder to attack than it is stable; attack with more "
+            "steps or subset=None"
+        )
+
+
+def gaps(case: Case, damage: Objective, best: Found, halvings: int) -> None:
+    """Look between each sample's best iterate and the worst that lost its prediction."""
+    which = (best.lost_damage > best.most).nonzero()[:, 0]
+    if not len(which):
+        return
+    kept, lost = best.points[which], best.lost[which]
+    asked = case.request.take(which)
+    for _ in range(halvings):
+        middle = (kept + lost) / 2
+        there = replace(asked, inputs=middle)
+        logits = gradients.predict(there.model, middle, there.extra)
+        held = logits.argmax(1) == case.labels[which]
+        best.note(which, middle, damage(explained(case.explainer, there), which), held)
+        wide = held.view(-1, *[1] * (middle.ndim - 1))
+        kept, lost = torch.where(wide, middle, kept), torch.where(wide, lost, middle)
+
+
+def _warn_flat() -> None:
+    _warn(
+        "the map has no gradient at the inputs, on a smooth surrogate either: it does not change "
+        "with them, or its change is hidden (a part that is detached or rounded). That no attack "
+        "moves it proves nothing"
+    )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, SurefootWarning, stacklevel=2)

@@ -1,0 +1,137 @@
+"""`surefoot certify PHOTO... -o certificate.png`: what no change can do to a map, as a picture."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from surefoot import report
+from surefoot.certify import Certificate, Certifier, Exact, Frequencies, Smoothed, join_certificates
+from surefoot.cli import _outputs, _photographs as photographs
+from surefoot.cli._options import add
+from surefoot.cli._photographs import Case
+from surefoot.explain import parse
+from surefoot.files import write_tensors
+
+HELP = "certify which places of the saliency maps of photographs no change can move"
+
+
+def parser() -> ArgumentParser:
+    """The options of the command."""
+    options = photographs.photographs_parser(
+        "Say of each place of a photograph's map whether any change of the photograph within a "
+        "radius can bring it into the most important places, or take it out of them. By default "
+        "of the map under noise (holds for L2 changes, with a probability that is given); with "
+        "--exact RADIUS of the map itself (small networks). Draws the photograph beside the map: "
+        "certainly important, certainly not, and unknown."
+    )
+    add(
+        options,
+        "explainer exact k sigma draws tau alpha noise reduction seed target percentile picture "
+        "out save_mask",
+        explainer={
+            "default": "Gradient()",
+            "help": "whose maps are certified: any, such as IntegratedGradients(steps=16); with "
+            "--exact Gradient, InputXGradient, IntegratedGradients or SmoothGrad of those",
+        },
+        k={
+            "default": 0.05,
+            "help": "how many places are the most important, or their share below 1",
+        },
+        seed={"help": "of the noise"},
+        out={"default": "certificate.png"},
+    )
+    return options
+
+
+def run(settings: Any) -> None:
+    """Certify each photograph by itself, then write picture, masks and configuration.
+
+    What is finished is written also when a later photograph fails or the run is interrupted.
+
+    Raises:
+        SurefootError: an option, a photograph or a file that cannot be used.
+    """
+    photos = photographs.given(settings, "certify")
+    photographs.check_files(settings, settings.save_mask)
+    certifier = _certifier(settings)
+    case = photographs.load(settings, photos)
+    photographs.each_photograph(
+        case,
+        lambda image, _: certifier(case.model, image, case.target).to(torch.device("cpu")),
+        lambda finished: _write(settings, case, finished),
+        verbs=("certifying", "certified"),
+    )
+
+
+def _certifier(settings: Any) -> Certifier[Any]:
+    explainer = parse(settings.explainer)
+    if settings.exact is not None:
+        return Exact(explainer, settings.exact, settings.k, reduction=settings.reduction)
+    return Smoothed(
+        explainer,
+        k=settings.k,
+        sigma=settings.sigma,
+        samples=settings.draws,
+        tau=settings.tau,
+        alpha=settings.alpha,
+        seed=settings.seed,
+        guesses=max(1, settings.draws // 10),
+        noise=settings.noise,
+        reduction=settings.reduction,
+    )
+
+
+def _write(settings: Any, case: Case, finished: list[Certificate]) -> None:
+    whole = join_certificates(finished)
+    names = case.names(len(finished))
+    files: list[str | Path] = []
+    if settings.save_mask:
+        recipe = {"certifier": repr(whole.recipe)}
+        write_tensors(Path(settings.save_mask), _content(whole), recipe)
+        files.append(settings.save_mask)
+    figure = report.certificate_picture(
+        whole, labels=case.card.labels, names=names, size=settings.picture
+    )
+    files[:0] = photographs.write_picture(
+        settings,
+        case,
+        len(finished),
+        report.render(figure, Path(settings.out).suffix.lower()),
+        command="certify",
+        parser=parser(),
+        used={},
+    )
+    _outputs.say(settings, report.certificate_table(whole, names))
+    _outputs.tell(settings, _found(case, whole, files))
+    _outputs.wrote(settings, files)
+
+
+def _found(case: Case, whole: Certificate, files: list[str | Path]) -> dict[str, Any]:
+    """What was found, by name."""
+    shares = ("certified", "certified_in", "certified_out", "overlap")
+    each = [
+        {"photograph": case.photos[row], "label": case.label(int(whole.target[row]))}
+        | {name: round(float(getattr(whole, name)[row]), 4) for name in shares}
+        for row in range(len(whole))
+    ]
+    return {
+        "command": "certify",
+        "certifier": repr(whole.recipe),
+        "radius": whole.radius,
+        "norm": whole.norm,
+        "failure": whole.failure,
+        "maps": whole.maps,
+        "photographs": each,
+        "files": list(map(str, files)),
+    }
+
+
+def _content(whole: Certificate) -> dict[str, Tensor]:
+    content = {"inputs": whole.inputs, "mask": whole.mask, "target": whole.target}
+    content |= {"overlap": whole.overlap}
+    if isinstance(whole, Frequencies):
+        content["frequency"] = whole.frequency
+    return content
