@@ -200,6 +200,17 @@ def test_a_mean_is_over_the_places(layout):
     torch.testing.assert_close(whole.score[:, -1], expected)
 
 
+def test_a_signal_is_blurred_along_its_length():
+    x = torch.rand(2, 3, 30)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(90, 2)).eval()
+    asked = {"baseline": "blur", "score": "logit", "layout": "signal", "steps": 1}
+    gone = metric.perturbation_curve(net, x, torch.rand(2, 30), 0, **asked).score[:, -1]
+    weights = torch.exp(-0.5 * (torch.arange(-5.0, 6.0) / 5) ** 2)
+    padded = nn.functional.pad(x, (5, 5), mode="replicate").unfold(2, 11, 1)
+    expected = (padded * weights).sum(3) / weights.sum()
+    torch.testing.assert_close(gone, net(expected)[:, 0].detach())
+
+
 def test_a_map_of_one_number_a_record_is_refused_by_metrics():
     net, x = nn.Linear(5, 2).eval(), torch.rand(3, 5)
     with pytest.raises(SurefootError, match="does not fit inputs"):

@@ -133,7 +133,7 @@ def test_a_segmentation_by_its_mean(make):
     torch.testing.assert_close(explain.Gradient()(model, IMAGE, 2), expected)
 
 
-@pytest.mark.parametrize("target", [(1, 2, 3), [(1, 2, 3), (0, 5, 5)]])
+@pytest.mark.parametrize("target", [(1, 2, 3), [(1, 2, 3), (0, -1, 5)]])
 def test_targets_of_several_indices(target):
     each = target if isinstance(target, list) else [target] * 2
 
@@ -159,6 +159,7 @@ def test_targets_of_several_indices(target):
     [
         ((1, 2), r"target \(1, 2\) does not fit outputs \(N, 4, 6, 6\); expected 3 whole numbers"),
         ((4, 0, 0), r"outside outputs of shape \(4, 6, 6\)"),
+        ((0, -7, 0), r"outside outputs of shape \(4, 6, 6\)"),
         ([(1, 2, 3)], "1 targets came for 2 inputs"),
         ((1, 2.0, 3), "whole numbers"),
     ],
@@ -209,12 +210,18 @@ def test_a_key_of_that_name_comes_first():
         (lambda y: y[:, None], r'output="last"\), .*"detection"'),
         (lambda y: [{"boxes": y}], r"pick them out|output="),
         (lambda y: y.flatten(), r"output=lambda found"),
+        (lambda y: y.sum(), r"output=lambda found"),
     ],
 )
 def test_what_cannot_be_scored_shows_the_line_to_write(make, says):
     for model in (Shaped(linear(3), make), Classifier(Shaped(linear(3), make))):
         with pytest.raises(SurefootError, match=says):
             explain.Gradient()(model, X)
+
+
+def test_an_unknown_name_shows_those_there_are():
+    with pytest.raises(SurefootError, match=r"'multi' is not in what.*binary, .*segmentation"):
+        Classifier(linear(3), output="multi")(X)
 
 
 @pytest.mark.parametrize("output", ["binary", "segmentation", "detection", "last"])

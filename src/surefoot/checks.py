@@ -135,7 +135,9 @@ def check_logits(logits: object, samples: int, one_output: bool = False) -> Tens
     if not isinstance(logits, Tensor):
         raise SurefootError(
             f"the model returned a {type(logits).__name__}, expected logits (N, K); pick them out "
-            'with surefoot.models.Classifier(model, output="logits") or output=0'
+            'with surefoot.models.Classifier(model, output="logits") or output=0, or make them of '
+            'anything with a callable: output=lambda found: torch.stack([one["scores"] for one in '
+            "found])"
         )
     if logits.ndim != 2 or len(logits) != samples or logits.shape[1] < (1 if one_output else 2):
         raise SurefootError(
@@ -152,7 +154,7 @@ def check_logits(logits: object, samples: int, one_output: bool = False) -> Tens
 def _remedy(logits: Tensor, samples: int) -> str:
     """The line to write for outputs that are not (N, K)."""
     wrap = "write surefoot.models.Classifier(model, output="
-    if len(logits) == samples and logits.numel() == samples:
+    if logits.ndim and len(logits) == samples == logits.numel():
         return (
             f'For a single number, {wrap}"regression"), or "binary" if it is one logit of two '
             "classes"

@@ -111,21 +111,24 @@ def _raveled(target: Any, shape: tuple[int, ...], samples: int) -> list[int]:
     if len(target) != samples:
         raise SurefootError(f"{len(target)} targets came for {samples} inputs")
     for one in target:
-        whole = all(isinstance(i, int) and not isinstance(i, bool) for i in one)
-        if not whole or len(one) != len(shape):
+        if not all(_is_whole(i) for i in one) or len(one) != len(shape):
             raise SurefootError(
                 f"target {one!r} does not fit outputs (N, {', '.join(map(str, shape))}); expected "
                 f"{len(shape)} whole numbers, one for each dimension after the first"
             )
-        if not all(0 <= i < size for i, size in zip(one, shape, strict=True)):
+        if not all(-size <= i < size for i, size in zip(one, shape, strict=True)):
             raise SurefootError(f"target {one!r} is outside outputs of shape {shape}")
     return [_number(one, shape) for one in target]
+
+
+def _is_whole(index: object) -> bool:
+    return hasattr(index, "__index__") and not isinstance(index, bool)
 
 
 def _number(indices: Sequence[int], shape: Sequence[int]) -> int:
     number = 0
     for index, size in zip(indices, shape, strict=True):
-        number = number * size + index
+        number = number * size + int(index) % size
     return number
 
 

@@ -24,14 +24,19 @@ def black(images: Tensor) -> Tensor:
     return torch.zeros_like(images)
 
 
-def blurred(images: Tensor) -> Tensor:
+def blurred(images: Tensor, layout: Layout | None = None) -> Tensor:
     """Each image under a Gaussian of sigma 5 in an 11 x 11 window (RISE, arXiv 1806.07421).
+
+    Signals are blurred along their length.
 
     RISE pads with zeros, which darkens the border; here the edges are repeated.
     """
+    if images.ndim == 3 and layout == "signal":
+        return blurred(images[:, :, None])[:, :, 0]
     if images.ndim != 4:
         raise SurefootError(
-            f'baseline="blur" needs images (N, C, H, W), got {tuple(images.shape)}; use "mean"'
+            'baseline="blur" needs images (N, C, H, W) or signals (N, C, L), got '
+            f'{tuple(images.shape)}; use "mean"'
         )
     return blur(images, 11, 5.0, edges=True)
 
@@ -54,7 +59,7 @@ NAMED: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 # Names whose value depends on which axes are places.
-NEED_LAYOUT = frozenset({"mean"})
+NEED_LAYOUT = {"mean": mean, "blur": blurred}
 
 
 def resolve(baseline: Baseline, images: Tensor, layout: Layout | None = None) -> Tensor:
@@ -68,6 +73,6 @@ def resolve(baseline: Baseline, images: Tensor, layout: Layout | None = None) ->
         if baseline not in NAMED:
             raise SurefootError(f"baseline={baseline!r} is unknown; choose one of {list(NAMED)}")
         if baseline in NEED_LAYOUT:
-            return mean(images, layout).expand_as(images)
+            return NEED_LAYOUT[baseline](images, layout).expand_as(images)
         baseline = NAMED[baseline]
     return resolve_baseline(baseline, images)

@@ -237,7 +237,8 @@ class Classifier(nn.Module):
             return result[self.output]  # type: ignore[index]
         except (AttributeError, KeyError, IndexError, TypeError):
             raise SurefootError(
-                f"output={self.output!r} is not in what the module returned: {_contents(result)}"
+                f"output={self.output!r} is not in what the module returned: {_contents(result)}; "
+                f"names for whole outputs are {', '.join(KINDS)}"
             ) from None
 
 
