@@ -1,6 +1,8 @@
 """Which photographs are meant, and what is to be said of them before any work."""
 
+import ast
 import glob
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -27,7 +29,8 @@ def expand(photos: Sequence[str]) -> list[str]:
     return [found for photo in photos for found in _expanded(photo)]
 
 
-def _expanded(photo: str) -> Iterator[str]:
+def _expanded(given: str) -> Iterator[str]:
+    photo = _named(given)
     if photo == "-":
         yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
     elif Path(photo).is_dir():
@@ -37,6 +40,29 @@ def _expanded(photo: str) -> Iterator[str]:
         yield from _pictures(photo, map(Path, found), "the pattern")
     else:
         yield photo
+
+
+def kept(photo: str) -> str:
+    r"""A file's name as a configuration can hold it: as bytes where it is no UTF-8.
+
+    >>> kept("a.png"), kept("caf\udce9.png")
+    ('a.png', "b'caf\\xe9.png'")
+    """
+    try:
+        photo.encode()
+    except UnicodeEncodeError:
+        return repr(os.fsencode(photo))
+    return photo
+
+
+def _named(photo: str) -> str:
+    """The name that `kept` wrote."""
+    if not photo.startswith(("b'", 'b"')) or Path(photo).exists():
+        return photo
+    try:
+        return os.fsdecode(ast.literal_eval(photo))
+    except (SyntaxError, ValueError, TypeError):
+        return photo
 
 
 def _pictures(photo: str, files: Iterator[Path], what: str) -> list[str]:

@@ -238,7 +238,7 @@ def write_picture(
     """Write the picture and, beside it, the options as they were used; the files' names."""
     out = Path(settings.out)
     write_whole(out, content)
-    used = used | {"photos": case.photos}
+    used = used | {"photos": [_inputs.kept(photo) for photo in case.photos]}
     write_whole(out.with_suffix(".yaml"), written(parser, settings, command, **used))
     if finished < len(case.photos):
         print(

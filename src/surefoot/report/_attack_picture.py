@@ -24,7 +24,7 @@ from surefoot.report._canvas import (
 )
 from surefoot.report._look import GREY, INK, Look
 from surefoot.report._shades import Array, ends
-from surefoot.report._text import drawable, families, fitted
+from surefoot.report._text import drawable, families, fitted, inches
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,6 +135,8 @@ def _titles(attacked: Attacked) -> list[str]:
 def _say(sheet: Sheet, axes: Any, attacked: Attacked, row: int) -> None:
     before, after = attacked.predictions(row)
     sheet.say(axes[0], before, bold=True)
+    if inches(f"{after}, kept", sheet.type.text, bold=True) > sheet.frame.side:
+        after = after.rpartition(", ")[2]  # the class is the same
     kept = f"{after}, kept".lstrip(" ,") if attacked.kept(row) else "none kept the prediction"
     sheet.say(axes[1], kept, bold=True)
     sheet.say(axes[3], f"for {attacked.explained(row)}")

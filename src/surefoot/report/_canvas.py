@@ -298,3 +298,5 @@ def hatch(axis: "Axes", absent: NDArray[np.bool_]) -> None:
         return
     shape = axis.contourf(absent, levels=[0.5, 1.5], colors="none", hatches=["////"])
     shape.set(edgecolor=GREY, linewidth=0)
+    if hasattr(shape, "set_hatch_linewidth"):  # matplotlib 3.9 and younger
+        shape.set_hatch_linewidth(0.5)

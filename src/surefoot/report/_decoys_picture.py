@@ -30,10 +30,10 @@ _ROWS = 4
 
 
 def decoys_picture(decoys: Decoys, **choices: Any) -> "Picture":
-    """Decoys of images as a figure, one row an image: original, a decoy, difference, cover.
+    """Decoys of images as a figure, one row an image: original, a decoy, changes, cover.
 
-    The decoy is the one that moved most. The difference stands around grey, magnified by a power
-    of two; strokes mark places that lie in no decoy's patch.
+    The decoy is the one that moved most. The changes, at each place the largest by any decoy,
+    stand around grey, magnified by a power of two; strokes mark places in no decoy's patch.
 
     Args:
         decoys: from `surefoot.decoy.make_decoys`, of images; the first four are shown.
@@ -52,19 +52,21 @@ def decoys_picture(decoys: Decoys, **choices: Any) -> "Picture":
     look.check()
     found = decoys.inputs[:_ROWS].detach().double().cpu()
     clean = originals(found, decoys.masks.cpu())
-    best = decoys.swing[:_ROWS].argmax(1).tolist()
+    best = (found - clean[:, None]).abs().flatten(2).sum(2).argmax(1).tolist()
     change = torch.stack([found[row, place] for row, place in enumerate(best)]) - clean
-    most = float(change.abs().max())
+    moves = found - clean[:, None]
+    largest = moves.gather(1, moves.abs().argmax(1, keepdim=True))[:, 0]
+    factor = magnification(float(largest.abs().flatten().quantile(0.98)))
     frame = Frame(look, 4)
     lines = caption_lines(look, frame.wide, repr(decoys), _told(decoys))
-    heads = ["original", "decoy that moves most", _difference(most), "covered by decoys"]
+    heads = ["original", "decoy that moves most", _difference(largest, factor), "covered by decoys"]
     count = max(len(frame.lines(text)) for text in heads)
     tall = tallness(*found.shape[-2:])
     sheet = Sheet(frame, len(found), tall, heads=count, foot=caption_height(lines))
     absent = (~decoys.masks.cpu().any(0)).numpy()
     for row, four in enumerate(sheet.axes):
         photo = pixels(clean[row].float().numpy())
-        grey = 0.5 + magnification(most) * rgb(change[row].float().numpy())
+        grey = 0.5 + factor * rgb(largest[row].float().numpy())
         moved = pixels((clean + change)[row].float().numpy())
         for axis, shown in zip(four, (photo, moved, grey.clip(0, 1), photo), strict=True):
             show(axis, shown)
@@ -102,11 +104,10 @@ def originals(inputs: Tensor, masks: Tensor) -> Tensor:
     return torch.where(free.any(0), taken, inputs.mean(1))
 
 
-def _difference(most: float) -> str:
-    if not most:
-        return "difference: none"
-    said = f"difference ×{magnification(most)}"  # noqa: RUF001 (the sign)
-    return f"{said}, at most {pixel_steps(most)}"
+def _difference(largest: Tensor, factor: int) -> str:
+    most = float(largest.abs().max())
+    said = f"changes by any decoy ×{factor}"  # noqa: RUF001 (the sign)
+    return f"{said}, at most {pixel_steps(most)}" if most else "changes: none"
 
 
 def _certificate(decoys: Decoys, row: int, place: int) -> str:
