@@ -1,6 +1,6 @@
 """Makes docs/pictures.md and its pictures: one of each layout and family of methods.
 
-python examples/pictures.py            # all of them, about five minutes on two cores
+python examples/pictures.py            # all of them, some minutes on two cores
 python examples/pictures.py signal     # one of them
 
 Photographs and network are those of the extra `demo`; signals, sentences, records and volumes are
@@ -58,7 +58,7 @@ def paths() -> Figure:
 
 @shows
 def noise() -> Figure:
-    """Noise averaged away, on one shared scale, smoothed; the largest tenth outlined for print."""
+    """Noise averaged away, smoothed; the largest tenth outlined and cut out for print."""
     model, images = photographs("coffee")
     found = SmoothGrad(Gradient(), samples=16).explain(model, images)
     panels = ["input", "map", "contours", "top"]
