@@ -53,7 +53,7 @@ def deviations(model: nn.Module, layer: str, image: Tensor, rows: Tensor) -> Ten
     """Largest |F_l(row) - F_l(x)| / rms, by a plain hook of this file's own, (M,)."""
     kept: list[Tensor] = []
     handle = model.get_submodule(layer).register_forward_hook(
-        lambda _m, _a, out: kept.append(out.flatten(1))
+        lambda _m, _a, out: kept.append(out.flatten(1).clone())
     )
     with torch.no_grad():
         model(image[None])

@@ -1,6 +1,6 @@
 """Cost of explainers and decoys: interleaved runs in one process, ratios of medians.
 
-python benchmarks/speed.py [--rounds 5] [--threads 2] [--only NAME] [--output ...]
+python benchmarks/speed.py [--rounds 5] [--threads 2] [--cpu] [--only NAME] [--output ...]
 
 Ratios are the message: the machine may be shared. Peers are captum at its default and at the
 best of several batch settings, measured here too, and counts of our own Gradient maps.
@@ -82,6 +82,9 @@ def against_captum(model: nn.Module, images: Tensor, steps: int) -> dict[str, di
     groups: dict[str, dict[str, Run]] = {
         name: {"surefoot": lambda e=e: e(model, images, target)} for name, e in ours.items()
     }
+    fast = models.folded(model, images[:1])
+    for name, e in ours.items():
+        groups[name]["surefoot, folded"] = lambda e=e: e(fast, images, target)
     groups["integrated"]["captum default"] = lambda: ig.attribute(
         images, target=target, n_steps=steps
     )
@@ -110,16 +113,18 @@ def memory(model: nn.Module, images: Tensor, rows: int) -> dict[str, float]:
     }
 
 
-def interleaved(runs: dict[str, Run], rounds: int) -> dict[str, float]:
+def interleaved(
+    runs: dict[str, Run], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of each run, all in turn, after one warm-up."""
     for run in runs.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
@@ -144,6 +149,9 @@ def ratios(seconds: dict[str, float]) -> dict[str, Any]:
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "ratio to captum default": round(ours / seconds["captum default"], 3),
         "ratio to captum best": round(ours / seconds[best], 3),
+        "ratio of the folded model to captum best": round(
+            seconds["surefoot, folded"] / seconds[best], 3
+        ),
         "captum best": best,
     }
 
@@ -154,6 +162,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="")
+    parser.add_argument("--cpu", action="store_true", help="count CPU seconds: a shared machine")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/speed.json"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -165,7 +174,9 @@ def main() -> None:
         "ResNet, 8 images of 32 px, 32 steps": (resnet, torch.rand(8, 3, 32, 32), 32),
     }
     done = json.loads(options.output.read_text()) if options.output.exists() else {}
-    done["settings"] = {
+    clock = time.process_time if options.cpu else time.perf_counter
+    settings = {
+        "seconds": "of CPU" if options.cpu else "by the clock",
         "rounds": options.rounds,
         "threads": options.threads,
         "machine": platform.machine(),
@@ -175,14 +186,16 @@ def main() -> None:
     for case, (model, images, steps) in cases.items():
         for name, runs in against_captum(model, images, steps).items():
             if options.only in f"{name}: {case}":
-                done[f"{name}: {case}"] = ratios(interleaved(runs, options.rounds))
+                found = ratios(interleaved(runs, options.rounds, clock))
+                done[f"{name}: {case}"] = {**found, "settings": settings}
         if options.only in f"memory: {case}":
             done[f"memory: {case}"] = memory(model, images, 8)
     if options.only in "decoys":
         runs, count = decoy_runs(lite0, image)
-        seconds = interleaved(runs, options.rounds)
+        seconds = interleaved(runs, options.rounds, clock)
         base = seconds["Gradient maps"]
         done["decoys: lite0, 1 photograph of 224 px"] = {
+            "settings": settings,
             "decoys": count,
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
             "making decoys / Gradient maps": round(seconds["making decoys"] / base, 2),

@@ -13,7 +13,7 @@ from surefoot import gradients, models
 from surefoot.attack import second_order_routes
 from surefoot.cli._options import DEFAULT_CHANNELS, DEFAULT_SIZE, add_config, make_parser
 from surefoot.cli._shared import add_model_options, load_model, try_model
-from surefoot.decoy import Layer, Settings, default_layer, layers
+from surefoot.decoy import Layer, Settings, choose_layer, layers
 from surefoot.errors import SurefootError
 from surefoot.explain import Gradient
 from surefoot.gradients import Score
@@ -147,23 +147,23 @@ def _second(model: nn.Module, pixels: Tensor, score: Score) -> str:
 def _layers(model: nn.Module, pixels: Tensor) -> list[str]:
     try:
         found = layers(model, pixels)
-        chosen = default_layer(model, pixels, Settings(), {})
+        chosen = str(choose_layer(model, pixels, {}, Settings()))
     except (SurefootError, RuntimeError) as error:
         return [f"decoys   no layer: {_first_line(error)}"]
     fit = _fit(found, chosen)
     wide = max(len(layer.name) for layer in fit)
-    head = f"decoys   {'layer':<{wide}}  {'output':<14}  out/in  apart  covers"
+    head = f"decoys   {'layer':<{wide}}  {'output':<14}  out/in  apart  covers  (cuts)"
     return [head, *(_row(layer, wide, chosen) for layer in fit)]
 
 
 def _fit(found: list[Layer], chosen: str) -> list[Layer]:
-    """The layers worth trying, without those that repeat the one they are part of.
+    """The cuts worth trying, without those that repeat the one they are part of.
 
     They are smaller than the input, and their patches lie close enough to cover a tenth of it; if
     there are none, as under attention, those where all patches meet and are solved jointly.
     """
     simplest: dict[tuple[object, ...], Layer] = {}
-    for layer in (each for each in found[:-1] if each.ratio < 1):
+    for layer in (each for each in found[:-1] if each.ratio < 1 and each.cut):
         key = (layer.shape, layer.spacing)
         old = simplest.setdefault(key, layer)
         if layer.name.count(".") <= old.name.count("."):

@@ -6,10 +6,16 @@ from surefoot.decoy._decoys import (
     make_decoys as make_decoys,
     prepare as prepare,
 )
-from surefoot.decoy._geometry import Mask as Mask
-from surefoot.decoy._layers import Layer as Layer, default_layer as default_layer, layers as layers
+from surefoot.decoy._layer import Name as Name
+from surefoot.decoy._layers import Layer as Layer, layers as layers
+from surefoot.decoy._plan import Mask as Mask
 from surefoot.decoy._search import Part as Part, Search as Search
-from surefoot.decoy._settings import Effort as Effort, Settings as Settings, Units as Units
+from surefoot.decoy._settings import (
+    Effort as Effort,
+    Layers as Layers,
+    Settings as Settings,
+    Units as Units,
+)
 
 # What is imported and not named here serves the packages above; it is no promise to users.
 __all__ = [

@@ -1,16 +1,29 @@
 """Which layers of a model are fit for decoys, and which is taken by default."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, gradients
-from surefoot.decoy._geometry import places_of
+from surefoot import checks, draws, gradients, maps
+from surefoot.chunking import each_block, rows_per_batch
+from surefoot.decoy._cuts import Vertex, Ways, vertex
+from surefoot.decoy._layer import Name, Trunk, first, watching
+from surefoot.decoy._plan import Plan, plan_masks
 from surefoot.decoy._settings import Settings
 from surefoot.errors import SurefootError
+from surefoot.layers import layer_name
+
+_MAP = 3.0  # forward passes that a Gradient map costs
+_PASSES = 5  # through the trunk that a decoy costs beside its share of the linear models
+_COLUMNS = 2**9  # features that patches solved together may have in a default layer
+_PER_NUMBER = 30.0  # multiplications that a number made costs by passing through memory
+_SMALL = 2.0**22  # multiplications of a network where cost is no matter
+_TRIES = 8  # layers whose masks are laid out before one is chosen
+_PLACES = 32  # places that are asked whether a layer sees them
 
 
 @dataclass(frozen=True)
@@ -21,9 +34,12 @@ class Layer:
         name: module name, as `layer=` takes it.
         shape: of its output for one input.
         ratio: output numbers per input number; below 1 some change must go unseen.
-        spacing: least places between two patches that do not meet at the layer; None where every
+        spacing: places that the effect of a patch in the middle stretches over; None where a
             patch reaches everything (attention, fully connected layers).
-        coverage: share of the input that one map covers with patches packed side by side.
+        coverage: share of 32 random places that the layer sees; a map covers what it sees.
+        cut: whether everything that reaches the output passes this layer: detached there, the
+            logits have no gradient in the input.
+        share: of the cost of a whole pass, how much is spent before this layer's end.
     """
 
     name: str
@@ -31,6 +47,46 @@ class Layer:
     ratio: float
     spacing: int | None
     coverage: float
+    cut: bool
+    share: float
+
+
+class Choice(NamedTuple):
+    """The layer that decoys are made at.
+
+    Attributes:
+        layer: its name, or the names of several that are one representation.
+        cut: whether all of the network's information passes it.
+        how: it was chosen, in words.
+        plan: its masks, where choosing has laid them out.
+    """
+
+    layer: Name
+    cut: bool
+    how: str
+    plan: Plan | None = None
+
+
+class _Seen(NamedTuple):
+    """What one pass shows of a layer."""
+
+    name: str
+    shape: tuple[int, ...]
+    spacing: int | None
+    vertex: Vertex
+    spent: float  # multiplications until its end
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+class _Pass(NamedTuple):
+    """One recorded pass: its layers in the order they ended, and the graph of all."""
+
+    layers: list[_Seen]
+    ways: Ways
+    spent: float
 
 
 def layers(
@@ -40,102 +96,248 @@ def layers(
     patch: int = 3,
     decoys: int = 64,
     extra: Mapping[str, Tensor] | None = None,
+    layout: maps.Layout | None = None,
 ) -> list[Layer]:
-    """The layers of `model` in the order they run, as candidates for `layer=`.
+    """The layers of `model` in the order they end, as candidates for `layer=`.
 
-    One pass with a patch of NaN in the middle of the first input shows how far it reaches.
+    One pass with a patch of NaN in the middle of the first input shows how far it reaches, and its
+    graph which layers are cuts. Layers that do not see the input are left out.
 
     Args:
         model: in evaluation mode.
         inputs: (N, ...), of which the first is used.
         patch: side of a patch.
-        decoys: of one map.
+        decoys: of one map; at least 2.
         extra: further keyword inputs of the model.
+        layout: of the inputs, where neither their shape nor the model says it.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(6, 2), torch.nn.Linear(2, 2)).eval()
+    >>> [(row.name, row.cut) for row in layers(net, torch.rand(1, 6))]
+    [('0', True), ('1', True)]
     """
     checks.check_model(model)
     checks.check_inputs(inputs)
-    sample = inputs[:1].detach()
-    places = places_of(tuple(sample.shape[1:]))
-    probe = sample.clone()
-    middle = [slice(size // 2, size // 2 + patch) for size in places]
-    where = (slice(None), *middle)
-    (probe.movedim(1, -1) if probe.ndim == 4 else probe)[where] = torch.nan
     more = {name: value[:1] for name, value in checks.check_extra(extra, len(inputs)).items()}
-    outputs = _record(model, probe, more)
+    said = maps.layout_of(inputs, model, layout)
+    sample = inputs[:1].detach()
+    done = _recorded(model, sample, more, Settings(patch=patch, decoys=decoys), said)
+    covered = _coverages(model, sample, more, said)
     return [
-        _describe(name, output, sample, places, patch, decoys) for name, output in outputs.items()
+        Layer(
+            row.name,
+            row.shape,
+            row.size / sample.numel(),
+            row.spacing,
+            covered[row.name],
+            done.ways.all_pass(row.vertex),
+            row.spent / done.spent if done.spent else 1.0,
+        )
+        for row in done.layers
+        if done.ways.sees(row.vertex) and row.name in covered
     ]
 
 
-def default_layer(
-    model: nn.Module, inputs: Tensor, settings: Settings, extra: Mapping[str, Tensor]
-) -> str:
-    """The deepest layer smaller than the input whose patches still cover it all.
+def choose(
+    model: nn.Module,
+    inputs: Tensor,
+    extra: Mapping[str, Tensor],
+    settings: Settings,
+    layout: maps.Layout,
+) -> Choice:
+    """The layer that is set, or the default one, for inputs like `inputs` (1, ...).
 
-    This project's choice, see docs/decoys.md. Without such a layer: the first one that is smaller
-    than the input, else the smallest before the last.
+    What is chosen depends on the model and on the shape of the input, not on what is in it.
 
     Raises:
-        SurefootError: the model has no layer before its output.
+        SurefootError: an unknown layer, or a model without a cut before its output.
     """
-    rows = layers(model, inputs, patch=settings.patch, decoys=settings.decoys, extra=extra)
-    inner = [row for row in rows[:-1] if len(row.shape) >= 1 and math.prod(row.shape) > 1]
+    done = _recorded(model, inputs, extra, settings, layout)
+    if settings.layer is not None:
+        names = _names(model, settings.layer)
+        known = {row.name: row.vertex for row in done.layers}
+        tensors = [known[name] for name in names if name in known]
+        cut = len(tensors) == len(names) and done.ways.none_around(tensors)
+        return Choice(names[0] if len(names) == 1 else names, cut, "as asked")
+    inner = _inner(done)
     if not inner:
         raise SurefootError(
-            f"{type(model).__name__} has no layer before its output; pass layer= by name or module"
+            f"{type(model).__name__} has no layer before its output that everything passes; pass "
+            'layer= by name or module, or several that do together: layer=("a", "b")'
         )
-    smaller = [row for row in inner if row.ratio < 1]
-    covering = [row for row in smaller if row.spacing is not None and row.coverage >= 1]
-    if covering:
-        deepest = covering[-1]
-        same = [row for row in covering if row.shape == deepest.shape]
-        return min(reversed(same), key=lambda row: row.name.count(".")).name
-    return smaller[0].name if smaller else min(inner, key=lambda row: row.ratio).name
+
+    def plan(row: _Seen) -> Plan:
+        return plan_masks(Trunk(model, row.name), inputs, extra, settings, layout)
+
+    found = _apart(inner, done.spent, tuple(inputs.shape[1:]), plan, settings, layout)
+    return found or _first_small(inner, inputs)
 
 
-def _record(model: nn.Module, probe: Tensor, extra: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each module's first output, in the order of running."""
-    outputs: dict[str, Tensor] = {}
-    handles = []
-
-    def hook(name: str) -> object:
-        def keep(_module: nn.Module, _args: object, output: object) -> None:
-            first = output[0] if isinstance(output, (tuple, list)) and output else output
-            if name not in outputs and isinstance(first, Tensor) and first.ndim >= 2:
-                outputs[name] = first.detach().isnan()
-
-        return keep
-
-    for name, module in model.named_modules():
-        if name:
-            handles.append(module.register_forward_hook(hook(name)))
-    try:
-        with torch.no_grad():
-            gradients.run(model, probe, extra)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return outputs
+def _names(model: nn.Module, layer: object) -> tuple[str, ...]:
+    several = layer if isinstance(layer, (tuple, list)) else (layer,)
+    if not several:
+        raise SurefootError("layer=() names no layer; pass a name, a module or several")
+    return tuple(dict.fromkeys(layer_name(model, each) for each in several))
 
 
-def _describe(
-    name: str, hit: Tensor, sample: Tensor, places: tuple[int, ...], patch: int, decoys: int
-) -> Layer:
-    shape = tuple(hit.shape[1:])
-    ratio = math.prod(shape) / sample[0].numel()
-    spacing = _spacing(hit, places) if hit.ndim == 4 and len(places) == 2 else None
-    if spacing is None:
-        return Layer(name, shape, ratio, None, 1.0)
-    step = max(patch, math.ceil(spacing / math.isqrt(max(1, decoys // 2))))
-    return Layer(name, shape, ratio, spacing, min(1.0, (patch / step) ** 2))
+def _inner(done: _Pass) -> list[_Seen]:
+    """Cuts before the output, under their shortest names, in the order they end."""
+    named: dict[Vertex, _Seen] = {}
+    for row in done.layers:
+        if row.size > 1 and done.ways.all_pass(row.vertex) and not done.ways.ends_at(row.vertex):
+            old = named.get(row.vertex)
+            if old is None or row.name.count(".") < old.name.count("."):
+                named[row.vertex] = row
+    return list(named.values())
 
 
-def _spacing(hit: Tensor, places: tuple[int, ...]) -> int | None:
+def _apart(
+    inner: list[_Seen],
+    whole: float,
+    shape: tuple[int, ...],
+    plan: Callable[[_Seen], Plan],
+    settings: Settings,
+    layout: maps.Layout,
+) -> Choice | None:
+    """The cut with the fewest numbers whose patches keep apart and are quickly solved, if any."""
+    step = settings.stride or settings.patch
+    sizes = maps.places(layout, (1, *shape))
+    classes = int((settings.decoys // 2) ** (1 / len(sizes)) + 1e-9)
+    columns = math.prod(shape) // math.prod(sizes) * settings.patch ** len(sizes)
+    decoys = 2 * classes ** len(sizes)
+    guesses: dict[tuple[object, ...], tuple[int, int, float]] = {}
+    for i, row in enumerate(inner):
+        # Padding and the like make as many numbers and mix none: nothing could go unseen there.
+        coarser = any(out < size for out, size in zip(row.shape[1:], sizes, strict=False))
+        far = step * (classes + 1)
+        if (
+            row.spacing is not None
+            and row.spacing <= far
+            and (coarser or row.spacing > settings.patch)
+        ):
+            linear = columns * math.ceil(row.spacing / step) ** len(sizes)
+            guess = _cost(row.spent / whole, linear, decoys)
+            guesses[row.shape, row.spacing] = (row.size, -i, guess)
+    if not guesses:
+        return None
+    quick = [each for each in guesses.values() if each[2] <= 1 or whole <= _SMALL]
+    tried: list[tuple[float, Choice]] = []
+    for _, back, _ in sorted(quick or [min(guesses.values(), key=lambda each: each[2])])[:_TRIES]:
+        row = inner[-back]
+        laid = plan(row)
+        if laid.columns <= _COLUMNS:
+            linear = laid.columns * len(laid.probes or laid.masks)
+            cost = _cost(row.spent / whole, linear, 2 * len(laid.masks))
+            if cost <= 1 or whole <= _SMALL:
+                return Choice(row.name, True, _QUICK, laid)
+            tried.append((cost, Choice(row.name, True, _CHEAPEST, laid)))
+    return min(tried, key=lambda each: each[0])[1] if tried else None
+
+
+_QUICK = "the smallest cut whose decoys are found in about the time of their maps"
+_CHEAPEST = "the cut whose decoys are found soonest"
+
+
+def _cost(share: float, linear: int, decoys: int) -> float:
+    """Of finding decoys, in units of making as many Gradient maps; `linear` counts passes."""
+    return share * (linear + _PASSES * decoys) / (_MAP * decoys)
+
+
+def _first_small(inner: list[_Seen], inputs: Tensor) -> Choice:
+    """The first cut smaller than the input, else the smallest: its patches are solved together."""
+    smaller = [row for row in inner if row.size < inputs.numel()]
+    if smaller:
+        return Choice(smaller[0].name, True, "the first cut smaller than the input")
+    return Choice(min(inner, key=lambda row: row.size).name, True, "the smallest cut")
+
+
+def _recorded(
+    model: nn.Module,
+    sample: Tensor,
+    extra: Mapping[str, Tensor],
+    settings: Settings,
+    layout: maps.Layout,
+) -> _Pass:
+    """One pass with a graph, over a sample (1, ...) with a patch of NaN in its middle."""
+    probe = sample.detach().clone()
+    sizes = maps.places(layout, sample)
+    where = probe
+    for axis, size in zip(maps.place_axes(layout), sizes, strict=True):
+        where = where.narrow(axis, size // 2, min(settings.patch, size - size // 2))
+    where.fill_(torch.nan)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    names = [name for name in modules if name]
+    rows: dict[str, _Seen] = {}
+    spent = 0.0
+
+    def look(name: str, output: object) -> None:
+        nonlocal spent
+        found = first(output)
+        if isinstance(found, Tensor):
+            spent += _multiplications(modules[name], found)
+            if name not in rows and found.ndim >= 2 and len(found) == 1:
+                spacing = _spacing(found, sizes) if layout in _PIXELS else None
+                rows[name] = _Seen(name, tuple(found.shape[1:]), spacing, vertex(found), spent)
+
+    with torch.inference_mode(False), torch.enable_grad(), watching(model, names, look):
+        result = first(gradients.run(model, probe.requires_grad_(), extra))
+    if not isinstance(result, Tensor):
+        result = checks.check_logits(result, 1)
+    in_order = list(rows.values())
+    return _Pass(in_order, Ways(result, probe, [row.vertex for row in in_order]), spent)
+
+
+_PIXELS = ("image", "volume", "signal")
+
+
+def _multiplications(module: nn.Module, output: Tensor) -> float:
+    """What a leaf module costs; nothing for one that only passes its input on."""
+    if next(module.children(), None) is not None or isinstance(module, (nn.Identity, nn.Dropout)):
+        return 0.0
+    weight = getattr(module, "weight", None)
+    inside = weight.numel() / len(weight) if isinstance(weight, Tensor) and weight.ndim > 1 else 0.0
+    return output.numel() * (inside + _PER_NUMBER)
+
+
+def _spacing(output: Tensor, places: tuple[int, ...]) -> int | None:
     """Input places the patch's outputs stretch over, or None if it is all of them."""
-    spans = []
-    for axis, size in zip((2, 3), places, strict=True):
+    if output.ndim != len(places) + 2:
+        return None
+    hit, spans = output.detach().isnan(), []
+    for axis, size in enumerate(places, 2):
         touched = int(hit.movedim(axis, 0).flatten(1).any(1).sum())
         if touched == hit.shape[axis]:
             return None
-        spans.append((touched - 1) * round(size / hit.shape[axis]) + 1)
+        spans.append(max(0, touched - 1) * round(size / hit.shape[axis]) + 1)
     return max(spans)
+
+
+def _coverages(
+    model: nn.Module, sample: Tensor, extra: Mapping[str, Tensor], layout: maps.Layout
+) -> dict[str, float]:
+    """For each layer the share of random places where NaN reaches it."""
+    axes, sizes = maps.place_axes(layout), maps.places(layout, sample)
+    order = draws.permutation(0, 0, math.prod(sizes))[:_PLACES]
+    probes = sample.repeat(len(order), *[1] * (sample.ndim - 1))
+    for row, place in zip(probes, order.tolist(), strict=True):
+        where, rest = row, place
+        for axis, size in zip(axes[::-1], sizes[::-1], strict=True):
+            where, rest = where.narrow(axis - 1, rest % size, 1), rest // size
+        where.fill_(torch.nan)
+    seen: dict[str, int] = {}
+    names = [name for name, _ in model.named_modules() if name]
+    rows = rows_per_batch(sample, None)
+    for block, _ in each_block(len(probes), 1, rows, lambda block: block):
+        some = probes[block.samples]
+        more = {name: value.expand(len(some), *value.shape[1:]) for name, value in extra.items()}
+        called: set[str] = set()
+
+        def look(name: str, output: object, called: set[str] = called, n: int = len(some)) -> None:
+            found = first(output)
+            if isinstance(found, Tensor) and name not in called and len(found) == n:
+                called.add(name)
+                hit = int(found.detach().isnan().flatten(1).any(1).sum())
+                seen[name] = seen.get(name, 0) + hit
+
+        with torch.no_grad(), watching(model, names, look):
+            gradients.run(model, some, more)
+    return {name: hit / len(probes) for name, hit in seen.items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 _INSIDE = 1e-4  # how far from its box the start is kept, as a share of the box
 _BACKOFF = 0.95  # share of the way to the nearest constraint that a step may go
 _TOGETHER = 2**19  # elements of A worked on at once, so that they stay in a CPU's cache
+_UNCOUNTED = 1e-3  # weight of an entry that stopped counting, so that it does not drift
 _DRIFT = 1e-3  # worth below this share of the best conceivable is not resolved further
 
 
@@ -38,7 +39,11 @@ class Programmes(NamedTuple):
 
 
 def maximise(
-    problems: Programmes, start: Tensor, iterations: int = 16, tolerance: float = 0.3
+    problems: Programmes,
+    start: Tensor,
+    iterations: int = 16,
+    tolerance: float = 0.3,
+    recount: int | None = None,
 ) -> Tensor:
     """Near-optimal points (B, n), strictly feasible, of all programmes.
 
@@ -49,21 +54,29 @@ def maximise(
         tolerance: bound on the duality gap, relative to the objective, at which a programme is
             done; the objective itself is mostly within a tenth of that. Points inside the set
             are a better start for a step of a nonlinear layer than exact corners.
+        recount: after so many iterations entries of u that are not positive stop counting, which
+            turns sum(u) into the sum of its positive part; None: never.
     """
     together = max(1, _TOGETHER // problems.A[0].numel())
     fields = (torch.split(field, together) for field in (*problems, start))
     pieces = zip(*fields, strict=True)
-    return torch.cat([_maximise(Programmes(*p), u, iterations, tolerance) for *p, u in pieces])
+    return torch.cat(
+        [_maximise(Programmes(*p), u, iterations, tolerance, recount) for *p, u in pieces]
+    )
 
 
-def _maximise(problems: Programmes, start: Tensor, iterations: int, tolerance: float) -> Tensor:
+def _maximise(
+    problems: Programmes, start: Tensor, iterations: int, tolerance: float, recount: int | None
+) -> Tensor:
     A = problems.A
     c = problems.c / problems.c.abs().amax(1, keepdim=True).clamp_min(1e-30)
     u, slack = _inside(problems, start)
     dual = _first_duals(c, A, slack)
     live = torch.ones(len(u), dtype=torch.bool, device=u.device)
     best = _DRIFT * (c.abs() * (problems.high - problems.low)).sum(1)
-    for _ in range(iterations):
+    for turn in range(iterations):
+        if turn == recount:
+            c = torch.where(u > 0, c, _UNCOUNTED * c)
         residual = c - _adjoint(A, dual)
         gap = (slack * dual).sum(1)
         worth = (c * u).sum(1).abs().maximum(best)

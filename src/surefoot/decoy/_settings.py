@@ -1,5 +1,6 @@
 """What a decoy search goes by, as one object: built and checked once, at the door."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, Self, get_args, get_type_hints
 
@@ -11,6 +12,7 @@ from surefoot.typed import check_kinds
 
 Units = Literal["rms", "absolute"]
 Effort = Literal["auto", "fast", "thorough"]
+Layers = str | nn.Module | Sequence[str | nn.Module] | None
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Settings:
         SurefootError: a setting out of range.
     """
 
-    layer: str | nn.Module | None = None
+    layer: Layers = None
     patch: int = 3
     stride: int | None = None
     epsilon: float = 0.1

@@ -22,8 +22,11 @@ _STEP = 1e-3  # of the finite differences, as a share of a feature's box
 _SLACK = 1e-3  # kept between the linear model and the constraint
 _TINY = 1e-3  # weight of an entry that does not count, so that it does not drift
 _LEAST_ROWS = 96  # constraints a programme keeps: the tightest max(this, 4 n)
-_PROBES = 4  # forward passes of one search along the segment
+_PROBES = 3  # forward passes of one search along the segment
 _TOGETHER = 32  # inputs per call while linearising
+_NEAR = 0.08  # room to both sides, as a share of the box, where the box hardly ever binds
+_QUICK, _TIGHT, _RECOUNT = 6, 0.01, 2  # iterations of the first programme, their tolerance
+_LEAST = 0.01  # of what is left of the segment, that the next probe goes at least
 _GAIN = 1e-3  # relative gain of a round below which a block is done
 
 
@@ -35,13 +38,14 @@ class Problem:
 
     Attributes:
         deviate: rows (R, F) of flat inputs to (F_l(row) - F_l(x)) / eps, (R, m).
-        x: the input, flat, (F,).
-        low: (F,), the box, any cap included.
-        high: (F,).
+        x: the input, flat, and a 0 at its end for absent features, (F + 1,).
+        low: (F + 1,), the box, any cap included.
+        high: (F + 1,).
         row: (B,), the decoy that a block belongs to.
         sign: (B, 1), +1 or -1.
-        features: (B, n), flat indices into x.
-        outputs: (B, L), flat indices into the outputs, padded with m.
+        features: (B, n), flat indices into x, padded with F.
+        outputs: (B, L), flat indices into the outputs, padded anyhow.
+        absent: (B, L) bool: which of them are padding.
         rows: number of decoys R.
     """
 
@@ -53,6 +57,7 @@ class Problem:
     sign: Tensor
     features: Tensor
     outputs: Tensor
+    absent: Tensor
     rows: int
 
     @property
@@ -74,6 +79,7 @@ class Problem:
             sign=self.sign[:half],
             features=self.features[:half],
             outputs=self.outputs[:half],
+            absent=self.absent[:half],
             rows=rows,
         )
 
@@ -83,19 +89,18 @@ class Problem:
         moved = self.x[self.features] + self.sign * u
         moved = moved.clamp(self.low[self.features], self.high[self.features])
         decoys[self.row[:, None], self.features] = moved
-        return decoys
+        return decoys[:, :-1]
 
     def own(self, deviations: Tensor) -> Tensor:
-        """Each block's outputs (B, L) out of those of all decoys (R, m)."""
-        padded = torch.nn.functional.pad(deviations, (0, 1))
-        return padded[self.row[:, None], self.outputs]
+        """Each block's outputs (B, L) out of those of all decoys (R, m); 0 for absent ones."""
+        return deviations[self.row[:, None], self.outputs].masked_fill_(self.absent, 0)
 
     def measure(self, u: Tensor) -> Tensor:
         """The blocks' deviations (B, L) in units of eps."""
         return self.own(self.deviate(self.place(u)))
 
 
-def solve(problem: Problem, rounds: int, thorough: bool) -> Tensor:
+def solve(problem: Problem, rounds: int, thorough: bool, model: "Model | None") -> Tensor:
     """Signed offsets u (B, n), every block feasible on its own outputs.
 
     Args:
@@ -103,15 +108,22 @@ def solve(problem: Problem, rounds: int, thorough: bool) -> Tensor:
         rounds: linear programmes solved, at most.
         thorough: linearise again in every round; otherwise once, at x, for both signs, and learn
             from the steps taken.
+        model: the linear model of the first half of the blocks at x, if it is known.
     """
     along = problem.span[1]
     u = torch.zeros_like(along)
-    now = torch.zeros(problem.outputs.shape).to(u)
-    model = _mirrored(linearise(problem.first_half(), *(t[: len(u) // 2] for t in (u, now))))
+    now = u.new_zeros(problem.outputs.shape)
+    if model is None:
+        model = linearise(problem.first_half(), *(t[: len(u) // 2] for t in (u, now)))
     live = torch.ones(len(u), dtype=torch.bool, device=u.device)
     for turn in range(rounds):
-        counted = (along > 0) & ((u > 0) | (turn == 0))
-        aim = torch.where(live[:, None], _aim(problem, model, u, now, counted), u)
+        if turn == 0 and not thorough:
+            aim = _first_aim(problem, model)
+            model = _mirrored(model) if rounds > 1 else model
+        else:
+            model = _mirrored(model) if turn == 0 else model
+            counted = (along > 0) & ((u > 0) | (turn == 0))
+            aim = torch.where(live[:, None], _aim(problem, model, u, now, counted), u)
         was, then = u, now
         u, now = approach(problem, u, now, aim)
         gain = u.clamp_min(0).sum(1) - (1 + _GAIN) * was.clamp_min(0).sum(1)
@@ -145,19 +157,25 @@ def linearise(problem: Problem, u: Tensor, now: Tensor) -> Model:
         some = range(start, min(start + together, u.shape[1]))
         nudged = [problem.place(u + step * _unit(k, u)) for k in some]
         found = problem.deviate(torch.cat(nudged)).chunk(len(some))
-        for k, deviations in zip(some, found, strict=True):
-            size = torch.where(step[:, k] == 0, 1, step[:, k])
-            columns.append((problem.own(deviations) - now) / size[:, None])
-    slopes = torch.stack(columns, 1)
-    rows = min(now.shape[1], max(_LEAST_ROWS, 4 * u.shape[1]))
-    tightness = (slopes * width[..., None]).norm(dim=1) / (1 - now.abs()).clamp_min(0.05)
-    which = tightness.topk(rows, dim=1).indices
-    kept = slopes.gather(2, which[:, None].expand(-1, slopes.shape[1], -1))
-    return Model(kept.mT.contiguous(), which)
+        columns += [problem.own(deviations) for deviations in found]
+    changes = torch.stack(columns, 1)
+    if now.any():
+        changes -= now[:, None]
+    scale = 1 / torch.where(step == 0, 1, step)
+    rows = kept_rows(now.shape[1], u.shape[1])
+    size = torch.einsum("bnl,bnl,bn->bl", changes, changes, (scale * width).square())
+    which = (size / (1 - now.abs()).clamp_min(0.05).square()).topk(rows, dim=1).indices
+    kept = changes.gather(2, which[:, None].expand(-1, changes.shape[1], -1))
+    return Model((kept * scale[..., None]).mT.contiguous(), which)
+
+
+def kept_rows(outputs: int, features: int) -> int:
+    """How many of a block's outputs its linear model keeps."""
+    return min(outputs, max(_LEAST_ROWS, 4 * features))
 
 
 def _unit(k: int, like: Tensor) -> Tensor:
-    direction = torch.zeros(like.shape[1]).to(like)
+    direction = like.new_zeros(like.shape[1])
     direction[k] = 1
     return direction
 
@@ -175,26 +193,55 @@ def _learn(model: Model, step: Tensor, change: Tensor) -> Model:
     return model._replace(slopes=learnt)
 
 
+def _first_aim(problem: Problem, model: Model) -> Tensor:
+    """Solutions at x, where both signs of a block have the same one unless the box is near."""
+    half = len(model.slopes)
+    against, along = (side[:half] for side in problem.span)
+    width, near = along - against, torch.minimum(along, -against)
+    shared = ((near >= _NEAR * width) | (width <= 0)).all(1)
+    alone = half + (~shared).nonzero()[:, 0]
+    which = torch.cat([torch.arange(half, device=width.device), alone])
+    low, high = (side[which] for side in problem.span)
+    both = torch.nn.functional.pad(shared, (0, len(alone)))[:, None]
+    near = near[which % half]
+    low, high = torch.where(both, -near, low), torch.where(both, near, high)
+    limit = low.new_full(model.which.shape, 1 - _SLACK)[which % half]
+    counted = torch.where(high > 0, 1.0, _TINY).to(low)
+    programmes, width = _scaled(counted, model.slopes[which % half], (limit, limit), low, high)
+    still = torch.zeros_like(low)
+    found = maximise(programmes, still, _QUICK, _TIGHT, _RECOUNT) * width
+    aim = torch.cat([found[:half], found[:half]])
+    aim[alone] = found[half:]
+    return aim
+
+
 def _aim(problem: Problem, model: Model, u: Tensor, now: Tensor, counted: Tensor) -> Tensor:
     """Solutions of the blocks' linear programmes, in variables scaled by their box."""
-    against, along = problem.span
-    width = (along - against).clamp_min(1e-12)
     here = now.gather(1, model.which)
-    limit = 1 - _SLACK
-    problems = Programmes(
-        torch.where(counted, 1.0, _TINY).to(u) * width,
-        model.slopes * width[:, None],
-        (limit + here).clamp_min(_SLACK),
-        (limit - here).clamp_min(_SLACK),
-        against / width,
-        along / width,
-    )
-    return maximise(problems, u / width) * width
+    lower, upper = (((1 - _SLACK) + sign * here).clamp_min(_SLACK) for sign in (1, -1))
+    weights = torch.where(counted, 1.0, _TINY).to(u)
+    programmes, width = _scaled(weights, model.slopes, (lower, upper), *problem.span)
+    return maximise(programmes, u / width) * width
+
+
+def _scaled(
+    weights: Tensor, slopes: Tensor, limits: tuple[Tensor, Tensor], low: Tensor, high: Tensor
+) -> tuple[Programmes, Tensor]:
+    """Programmes in variables scaled by their box, and the scale; a closed box is out of play."""
+    width, open_ = high - low, high > low
+    wide = width.clamp_min(1e-12)
+    return Programmes(
+        weights * width,
+        slopes * width[:, None],
+        *limits,
+        torch.where(open_, low / wide, -1.0),
+        torch.where(open_, high / wide, 1.0),
+    ), width.clamp_min(1e-30)
 
 
 def approach(problem: Problem, u: Tensor, now: Tensor, aim: Tensor) -> tuple[Tensor, Tensor]:
     """The farthest tried point from u towards aim that a forward pass finds feasible."""
-    near, far = torch.zeros(2, len(u), 1).to(u)
+    near, far = u.new_zeros(2, len(u), 1)
     far += 1
     at_far = torch.full_like(near, torch.inf)
     best = now
@@ -208,5 +255,5 @@ def approach(problem: Problem, u: Tensor, now: Tensor, aim: Tensor) -> tuple[Ten
         far, at_far = torch.where(good, far, t), torch.where(good, at_far, worst)
         at_near = best.abs().amax(1, keepdim=True)
         guess = near + (far - near) * (0.98 - at_near) / (at_far - at_near).clamp_min(1e-6)
-        t = torch.where(near == 1, near, guess.clamp(near + 0.1 * (far - near), far))
+        t = torch.where(near == 1, near, guess.clamp(near + _LEAST * (far - near), far))
     return u + near * (aim - u), best

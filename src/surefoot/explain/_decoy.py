@@ -1,21 +1,33 @@
 """Decoy-enhanced saliency (DANCE, arXiv 2002.00526): any explainer's range over decoys."""
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import checks, draws, gradients
-from surefoot.decoy import Effort, Mask, Part, Search, Settings, Units, choose_layer, prepare
+from surefoot.decoy import (
+    Effort,
+    Layers,
+    Mask,
+    Part,
+    Search,
+    Settings,
+    Units,
+    choose_layer,
+    prepare,
+)
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain._base import Explainer, as_explainer
 from surefoot.explain._explanation import Explanation
 from surefoot.explain._several import one_by_one
 from surefoot.gradients import Inputs, Query, Target
 from surefoot.maps import AnyLayout, Parts
+from surefoot.progress import Progress, reporter
 
 Source = Literal["optimised", "constant", "noise", "blur"]
 Aggregate = Literal["range", "mean"]
@@ -32,11 +44,10 @@ class Decoy(Explainer):
 
     Args:
         base: the explainer that is enhanced, or a callable (model, inputs, target).
-        layer: F_l, by module name or module; None takes the deepest layer smaller than the input
-            whose patches still cover it all.
+        layer: F_l, by module name or module; several, as a tuple, are one representation. None
+            takes a cut: a layer that all of the network's information passes.
         patch: side of a patch in pixels, tokens or features (3, as in the paper).
-        stride: between patches of all masks together; None puts them side by side, or as close
-            as `decoys` allows.
+        stride: between patches of all masks together; None puts them side by side.
         epsilon: bound on max |F_l(x~) - F_l(x)|, in `units`.
         decoys: at most, for each input; two (both signs) a mask.
         bounds: (low, high), numbers or tensors broadcastable to one input.
@@ -50,6 +61,7 @@ class Decoy(Explainer):
             patches towards the mean of the input, "noise" in random directions, "blur" towards a
             blurred input (images only), each patch by the L1 size of the optimised change.
         aggregate: "range" (default) or, as a control, "mean" over the decoys.
+        progress: True for a bar, or a callable that gets the decoys done and their number.
 
     >>> import torch
     >>> from surefoot.explain import Gradient
@@ -63,7 +75,7 @@ class Decoy(Explainer):
     """
 
     base: Explainer
-    layer: str | nn.Module | None = None
+    layer: Layers = None
     patch: int = 3
     stride: int | None = None
     epsilon: float = 0.1
@@ -76,6 +88,7 @@ class Decoy(Explainer):
     include_original: bool = False
     source: Source = "optimised"
     aggregate: Aggregate = "range"
+    progress: Progress = field(default=False, kw_only=True, repr=False, compare=False)
 
     def attribute(self, request: Query) -> Tensor:
         return self.attribute_with_details(request, {})
@@ -93,27 +106,39 @@ class Decoy(Explainer):
         request = gradients.query(model, inputs, 0, extra, False, layout, several=True)
         if isinstance(request.layout, Parts):
             return super().explain(model, inputs, target, extra=extra, layout=layout)
-        name = choose_layer(request.model, request.inputs, request.extra, Settings.of(self))
-        return super(Decoy, replace(self, layer=name)).explain(
+        name = choose_layer(
+            request.model,
+            request.inputs,
+            request.extra,
+            Settings.of(self),
+            request.needed_layout(),
+        )
+        found = super(Decoy, replace(self, layer=name)).explain(
             model, inputs, target, extra=extra, layout=layout
         )
+        by_default = torch.tensor(self.layer is None, device="cpu")
+        return replace(found, details={**found.details, "layer_by_default": by_default})
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:
-        """Like `attribute`; adds "low", "high", "deviation", "swing" and "coverage".
+        """Like `attribute`; adds what the decoys are and fulfil.
 
-        Of several inputs each has decoys of its own, in which the others stand still; those have
-        no details.
+        "low" and "high" (N, ...) are the range's ends, "deviation" and "swing" (N, M) those of
+        `surefoot.decoy.Decoys`, "covered" (N, *places) where some decoy may differ, "coverage" the
+        share of it, "cut" whether all of the network's information passes the layer. Of several
+        inputs each has decoys of its own, in which the others stand still; those have no details.
         """
         if isinstance(request.layout, Parts):
             return one_by_one(self._of_one, request, request.layout)
         search = self._prepare(request)
-        tallies = [self._tally(request.take(slice(i, i + 1)), search) for i in _each(request)]
+        tallies = self._tallies(request, search)
         details.update(
             low=torch.stack([tally.low for tally in tallies]),
             high=torch.stack([tally.high for tally in tallies]),
             deviation=torch.stack([tally.deviation for tally in tallies]),
             swing=torch.stack([tally.swing for tally in tallies]),
-            coverage=search.plan.as_bool().any(0).float().mean(),
+            coverage=torch.tensor(search.plan.coverage, device="cpu"),
+            covered=search.plan.cover.any(0).expand(len(tallies), *search.plan.places),
+            cut=torch.tensor(search.choice.cut, device="cpu"),
         )
         return self._checked(torch.stack([tally.result(self.aggregate) for tally in tallies]))
 
@@ -191,15 +216,32 @@ class Decoy(Explainer):
         if self.source == "blur" and request.inputs.ndim != 4:
             raise SurefootError('source="blur" needs images (N, C, H, W); use "noise"')
         inputs = request.inputs.detach()
-        return prepare(request.model, inputs, request.extra, Settings.of(self))
+        return prepare(
+            request.model, inputs, request.extra, Settings.of(self), request.needed_layout()
+        )
 
-    def _tally(self, one: Query, search: Search) -> "_Tally":
-        tally = _Tally()
+    def _tallies(self, request: Query, search: Search) -> "list[_Tally]":
+        """One for each sample, telling `progress` of the decoys that are made and explained."""
+        total = len(request.inputs) * search.count
+        with reporter(self.progress, "decoys") as report:
+
+            def told(before: int, done: int) -> None:
+                report(before + done, total)
+
+            return [
+                self._tally(request.take(slice(i, i + 1)), search, partial(told, i * search.count))
+                for i in _each(request)
+            ]
+
+    def _tally(self, one: Query, search: Search, report: Callable[[int], None]) -> "_Tally":
+        tally, done = _Tally(), 0
         if self.include_original:
             self._add(tally, one, torch.zeros_like(one.inputs))
         for part in search.of(one.inputs, one.extra):
             self._add(tally, one, self._moves(part, one.inputs, search))
             tally.note(part, search.count)
+            done += len(part.which)
+            report(done)
         return tally
 
     def _add(self, tally: "_Tally", one: Query, offsets: Tensor) -> None:
@@ -245,8 +287,8 @@ class _Tally:
     """Running minimum, maximum and sum over decoys, and the decoys' certificates."""
 
     def __init__(self) -> None:
-        self.low = self.high = self.total = torch.empty(0)
-        self.deviation = self.swing = torch.empty(0)
+        self.low = self.high = self.total = torch.empty(0, device="cpu")
+        self.deviation = self.swing = torch.empty(0, device="cpu")
         self.count = 0
 
     def add(self, maps: Tensor) -> None:
@@ -273,11 +315,12 @@ def _each(request: Query) -> range:
 def _resized(direction: Tensor, move: Tensor, mask: Mask) -> Tensor:
     """`direction` inside the mask, each block scaled to the L1 size that `move` has there."""
     index = mask.features.to(move.device)
-    inside = direction.flatten()[index]
-    size = move.flatten()[index].abs().sum(1, keepdim=True)
-    result = torch.zeros_like(move).flatten()
+    wide, moved = (torch.nn.functional.pad(t.flatten(), (0, 1)) for t in (direction, move))
+    inside = wide[index]
+    size = moved[index].abs().sum(1, keepdim=True)
+    result = torch.zeros_like(moved)
     result[index] = inside * size / inside.abs().sum(1, keepdim=True).clamp_min(1e-12)
-    return result.view_as(move)
+    return result[:-1].view_as(move)
 
 
 def _blurred(sample: Tensor, sigma: float = 5.0) -> Tensor:

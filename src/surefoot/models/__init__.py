@@ -6,6 +6,7 @@ from surefoot.models._classifier import (
     along_channels as along_channels,
     inside as inside,
 )
+from surefoot.models._folded import fold as fold, folded as folded
 from surefoot.models._load import load as load
 from surefoot.models._networks import (
     NETWORKS as NETWORKS,
@@ -37,6 +38,7 @@ __all__ = [
     "build",
     "card",
     "cards",
+    "folded",
     "load",
     "load_weights",
     "names",
