@@ -164,6 +164,16 @@ def test_it_is_explained(brought):
     assert result.heatmap().shape[1:] == maps.places(result.layout, x)
 
 
+def test_it_is_enhanced_by_decoys(brought):
+    model, x, extra, bounds = brought
+    e = explain.Decoy(explain.Gradient(score="probability"), decoys=4, patch=1, bounds=bounds)
+    found = e.explain(model, x, extra=extra)
+    assert found.attributions.shape == x.shape
+    assert found.attributions.min() >= 0
+    assert found.attributions.any()
+    assert found.details["deviation"].max() <= e.epsilon * (1 + 1e-4)
+
+
 def test_its_maps_are_attacked(brought):
     model, x, extra, bounds = brought
     topk = attack.TopK(attack.Linf(0.05, steps=2, bounds=bounds), k=2)
