@@ -82,6 +82,34 @@ def test_a_bad_sample_late_in_the_data_is_found_first():
     refused("leave bounds", loader=loader, attacks=[TOPK])
 
 
+class Torn(torch.utils.data.Dataset):
+    """One of its samples cannot be read."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, number):
+        if number == 4:
+            raise OSError("image file is truncated")
+        return INPUTS[number], int(LABELS[number])
+
+
+def test_a_sample_that_cannot_be_read_is_named():
+    loader = torch.utils.data.DataLoader(Torn(), batch_size=2)
+    refused(
+        r"samples 4 to 5 cannot be read \(OSError: image file is truncated\)",
+        loader=loader,
+        block=2,
+    )
+
+
+def test_names():
+    refused("names has 5 rows, but the loader has sample number 5", names=list("abcde"))
+    explainers = {"gradient": Gradient()}
+    stream = [(INPUTS[:3], LABELS[:3]), (INPUTS[3:], LABELS[3:])]
+    refused("names has 5 entries", loader=stream, names=list("abcde"), explainers=explainers)
+
+
 def test_models():
     refused("model is in training mode", network().train())
     refused("'b' cannot be audited.*training mode", {"a": NET, "b": network().train()})

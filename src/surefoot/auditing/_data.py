@@ -92,7 +92,18 @@ class Indexed:
             num_workers=min(self.workers, len(parts)),
             generator=torch.Generator(),  # the global state is left alone
         )
-        for part, given in zip(parts, loader, strict=True):
+        read = iter(loader)
+        for part in parts:
+            try:
+                given = next(read)
+            except SurefootError:
+                raise
+            except Exception as error:  # the data set is the user's and may raise anything
+                reason = str(error).strip().splitlines()[-1:] or [""]
+                raise SurefootError(
+                    f"samples {part.start} to {part.stop - 1} cannot be read "
+                    f"({type(error).__name__}: {reason[0]})"
+                ) from error
             yield part.start, given
 
 

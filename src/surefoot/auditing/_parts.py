@@ -79,6 +79,11 @@ def _columns(
 
     keys = (unit.model[0], unit.explainer[0], unit.attack, metric, *unit.threat)
     fixed = {**dict(zip(_TEXTS, keys, strict=True)), "error": some.error}
+    if names is not None and samples and some.numbers.max() >= len(names):
+        raise SurefootError(
+            f"names has {len(names)} entries, but the loader has sample number "
+            f"{some.numbers.max()}; give one for each sample, in the loader's order"
+        )
     called = ["" if names is None else names[sample] for sample in some.numbers]
     return {
         **{name: np.full(samples, number(text)) for name, text in fixed.items()},

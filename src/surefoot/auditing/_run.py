@@ -151,7 +151,7 @@ def _apart(
     with reporter(progress, "audit") as report:
         if isinstance(workers, Ranks):
             with workers.called(folder.path):
-                _share(work, folder, workers, lambda done: report(done, number))
+                _share(work, folder, workers)
                 records = _all(folder, number, lambda done: report(done, number))
         elif workers is not None:
             for record in each_done(work, workers, folder.path, blocks):
@@ -167,12 +167,12 @@ def _help(opening: Opening, folder: Folder, ranks: Ranks) -> AuditResult:
     ranks.wait_for_call(folder.path)
     state = folder.state() or {"audit": {}}
     check_same(state["audit"], opening.facts, folder.path)
-    _share(_stopping(opening.work, state), folder, ranks, lambda _done: None)
+    _share(_stopping(opening.work, state), folder, ranks)
     ranks.wait_for_end(folder.path)
     return AuditResult.load(folder.path)
 
 
-def _share(work: Work, folder: Folder, ranks: Ranks, tell: Callable[[int], None]) -> None:
+def _share(work: Work, folder: Folder, ranks: Ranks) -> None:
     """The blocks of this rank that are not done."""
     number = work.source.blocks() or -(-(work.source.survey().samples or 0) // work.source.block)
     done = folder.parts.done()
@@ -181,14 +181,13 @@ def _share(work: Work, folder: Folder, ranks: Ranks, tell: Callable[[int], None]
             found = work.block(block)
             folder.parts.write(block, found.table)
             folder.log(found.record)
-            tell(len(folder.parts.done()))
 
 
 def _all(folder: Folder, number: int, tell: Callable[[int], None]) -> Records:
     """The records of all blocks, once the other ranks have done theirs."""
     while (done := len(folder.parts.done())) < number:
         tell(done)
-        time.sleep(0.2)
+        time.sleep(1)
     return folder.records()
 
 
@@ -251,7 +250,7 @@ def _finished(
     settings = flat(state)
     gallery = partial(_gallery.drawn, work, parts.read, settings)
     if folder is None:
-        return AuditResult(parts, settings, gallery)
+        return AuditResult(parts, {**settings, "finished": _now()}, gallery)
     if "finished" not in state:
         for number, shown in enumerate(gallery()):
             folder.keep(shown, number)

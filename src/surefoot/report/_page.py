@@ -70,7 +70,7 @@ def _audit(result: AuditResult, letter: str) -> Audit:
         facts(result.settings),
         tables(result, numbers),
         curves(numbers),
-        gallery(result),
+        gallery(result, numbers),
         numbers,
         _threats(numbers),
         {"about": {}, **result.settings},

@@ -1,12 +1,10 @@
 """Similarity against budget, for each explainer between its floor and its ceiling."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from surefoot import attack
-from surefoot.errors import SurefootError
+from surefoot.report._page_budgets import Budgeted, size
 from surefoot.report._page_tables import Numbers, number
 
 WIDE, HIGH, LEFT, BOTTOM, TOP = 320, 200, 40, 34, 12
@@ -14,11 +12,11 @@ WIDE, HIGH, LEFT, BOTTOM, TOP = 320, 200, 40, 34, 12
 
 def curves(numbers: Numbers) -> list[dict[str, Any]]:
     """One drawing an explainer and norm; none where no budget is known."""
-    known = _budgets(numbers.recipes)
+    known = numbers.budgets
     found = []
     for model in numbers.models:
         for explainer in numbers.explainers:
-            for norm in sorted({norm for _, norm, _ in known.values()}):
+            for norm in sorted({one.norm for one in known.values()}):
                 one = _curve(numbers, model, explainer, norm, known)
                 if one is not None:
                     name = f"{model}: {explainer}" if len(numbers.models) > 1 else explainer
@@ -26,33 +24,16 @@ def curves(numbers: Numbers) -> list[dict[str, Any]]:
     return found
 
 
-def _budgets(recipes: dict[str, str]) -> dict[str, tuple[str, str, float]]:
-    """Of each attack: what it is but for its budget, the budget's norm and radius."""
-    found = {}
-    for name, text in recipes.items():
-        try:
-            one: Any = attack.parse(text)
-            budget = one.budget
-            rest = repr(replace(one, budget=replace(budget, epsilon=0.0)))
-            found[name] = (rest, budget.norm, float(budget.radius))
-        except (SurefootError, AttributeError, TypeError):
-            continue  # natural changes, and attacks of somebody's own, have no radius
-    return found
-
-
 def _curve(
-    numbers: Numbers,
-    model: str,
-    explainer: str,
-    norm: str,
-    known: dict[str, tuple[str, str, float]],
+    numbers: Numbers, model: str, explainer: str, norm: str, known: Mapping[str, Budgeted]
 ) -> dict[str, Any] | None:
     kinds: dict[str, list[tuple[float, dict[str, Any], str]]] = {}
     for name in numbers.attacks:
         row = numbers.find(model, explainer, name, numbers.main or "")
-        here = name in known and known[name][1] == norm
+        here = name in known and known[name].norm == norm
         if here and row is not None and not math.isnan(row["mean"]):
-            kinds.setdefault(known[name][0], []).append((known[name][2], row, name))
+            point = (known[name].radius, row, numbers.label(name))
+            kinds.setdefault(known[name].kind, []).append(point)
     if not kinds:
         return None
     points = [point for some in kinds.values() for point in some]
@@ -71,16 +52,11 @@ def _curve(
         "floor": _path(place(r, v) for r, v in [(0.0, ceiling), *floors]) if floors else "",
         "ceiling": place(0, ceiling)[1],
         "ticks": [(place(0, v)[1], f"{v:g}") for v in (low, (low + ceiling) / 2, ceiling)],
-        "ends": [(place(r, 0)[0], radius(r, norm)) for r in sorted({r for r, _, _ in points})],
+        "ends": [
+            (place(r, 0)[0], size(Budgeted("", norm, r))) for r in sorted({r for r, _, _ in points})
+        ],
         "told": _told(points, floors),
     }
-
-
-def radius(value: float, norm: str) -> str:
-    """As steps of an 8-bit picture, where it is a whole number of them."""
-    steps = round(value * 255)
-    whole = norm == "linf" and steps and abs(value * 255 - steps) < 1e-6
-    return f"{steps}/255" if whole else f"{value:.3g}"
 
 
 def _line(some: list[tuple[float, dict[str, Any], str]], place: Any, ceiling: float) -> Any:
@@ -109,5 +85,5 @@ def _told(
 ) -> str:
     """The drawing in words."""
     attacks = "; ".join(f"{name} leaves {number(row['mean'])}" for _, row, name in points)
-    signs = "; ".join(f"{number(value)} at {size:.3g}" for size, value in floors)
+    signs = "; ".join(f"{number(value)} at {radius:.3g}" for radius, value in floors)
     return f"{attacks}. Random signs leave {signs}." if signs else f"{attacks}."

@@ -9,13 +9,13 @@ import numpy as np
 
 from surefoot.auditing import AuditResult
 from surefoot.errors import optional
-from surefoot.report._page_tables import number
+from surefoot.report._page_tables import Numbers, number
 
 _QUALITY = 85
 _LEAST = 160  # pixels that a picture is wide; smaller ones are magnified without blur
 
 
-def gallery(result: AuditResult) -> list[dict[str, Any]]:
+def gallery(result: AuditResult, numbers: Numbers) -> list[dict[str, Any]]:
     """Best, median and worst sample of each explainer, with their pictures."""
     classes = result.settings.get("classes")
     groups: dict[tuple[str, str], dict[str, Any]] = {}
@@ -27,7 +27,7 @@ def gallery(result: AuditResult) -> list[dict[str, Any]]:
             key,
             {
                 "name": ": ".join(key) if several else key[1],
-                "attack": about["attack"],
+                "attack": numbers.label(about["attack"]),
                 "metric": about["metric"],
                 "samples": [],
             },

@@ -2,11 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from surefoot.auditing import AuditResult
+from surefoot.report._page_budgets import Budgeted, budgets, size
 
 _SURE = 0.05  # of the corrected paired test, below which the best stands out
 _RESAMPLES = 20  # of comparisons, whose intervals are not shown
@@ -21,6 +22,9 @@ class Numbers:
         main: the first metric of two maps that is better if higher; None if there is none.
         explainers: by name, without the control.
         attacks: by name, without controls and clean inputs.
+        models: by name.
+        budgets: of the attacks that have one.
+        samples: how many were audited.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -28,7 +32,7 @@ class Numbers:
     explainers: Sequence[str]
     attacks: Sequence[str]
     models: Sequence[str]
-    recipes: Any
+    budgets: Mapping[str, Budgeted]
     samples: int
 
     @classmethod
@@ -44,9 +48,22 @@ class Numbers:
             list(dict.fromkeys(row["explainer"] for row in meant)),
             [a for a in dict.fromkeys(row["attack"] for row in meant) if a != "clean"],
             list(settings["models"]),
-            settings["attacks"],
+            budgets(settings["attacks"]),
             settings["samples"]["used"],
         )
+
+    def label(self, attack: str) -> str:
+        """An attack's name as readers know budgets: in steps of a picture of 8 bits."""
+        if any(
+            r["attack"] == attack and r["manipulates"] == "input" and r["goal"] == "none"
+            for r in self.rows
+        ):
+            return f"{attack} (natural)"
+        known = self.budgets.get(attack)
+        if known is None:
+            return attack
+        base = attack.removesuffix(f" {known.norm} {known.radius:.4g}")
+        return f"{base}, {known.norm} {size(known)}"
 
     def find(self, model: str, explainer: str, attack: str, metric: str) -> dict[str, Any] | None:
         """One row of the summary."""
@@ -88,7 +105,7 @@ def tables(result: AuditResult, numbers: Numbers) -> list[dict[str, Any]]:
                 "way": {True: "higher is better", False: "lower is better", None: ""}[
                     facts["higher_is_better"]
                 ],
-                "columns": columns,
+                "columns": [numbers.label(name) for name in columns],
                 "lines": lines,
                 "apart": _apart(numbers, model, metric, columns),
             }

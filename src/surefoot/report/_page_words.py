@@ -64,7 +64,7 @@ def _verdict(numbers: Numbers, model: str, explainer: str) -> dict[str, Any]:
     if not math.isnan(worst["floor"]):
         floor = f"; random changes of the same size leave {number(worst['floor'])}"
     text = (
-        f"{kind}. Under {worst['attack']}, {number(worst['mean'])}{said} of "
+        f"{kind}. Under {numbers.label(worst['attack'])}, {number(worst['mean'])}{said} of "
         f"{number(worst['ceiling'])} is left{floor}."
     )
     return {"name": name, "kind": kind, "text": text}
