@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class Budget(Recipe, ABC):
     epsilon: float | Sequence[float]
     steps: int = field(default=100, kw_only=True)
     step_size: float | None = field(default=None, kw_only=True)
-    bounds: checks.Bounds = field(default=(0, 1), kw_only=True)
+    bounds: checks.Bounds | Any = field(default=(0, 1), kw_only=True)  # of several inputs, each's
     restarts: int = field(default=1, kw_only=True)
     random_start: bool = field(default=False, kw_only=True)
     mask: Tensor | tuple[Tensor, ...] | None = field(default=None, kw_only=True)

@@ -63,6 +63,11 @@ class Trunk:
         return outputs[0] if len(outputs) == 1 else torch.cat([o.flatten(1) for o in outputs], 1)
 
 
+def repeated(extra: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+    """The further inputs of one sample for as many rows."""
+    return {name: value.expand(rows, *value.shape[1:]) for name, value in extra.items()}
+
+
 @contextmanager
 def watching(
     model: nn.Module, names: Sequence[str], look: Callable[[str, object], None]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from surefoot import checks, draws, gradients, maps
 from surefoot.chunking import each_block, rows_per_batch
 from surefoot.decoy._cuts import Vertex, Ways, vertex
-from surefoot.decoy._layer import Name, Trunk, first, watching
+from surefoot.decoy._layer import Name, Trunk, first, repeated, watching
 from surefoot.decoy._plan import Plan, plan_masks
 from surefoot.decoy._settings import Settings
 from surefoot.errors import SurefootError
@@ -328,7 +328,7 @@ def _coverages(
     rows = rows_per_batch(sample, None)
     for block, _ in each_block(len(probes), 1, rows, lambda block: block):
         some = probes[block.samples]
-        more = {name: value.expand(len(some), *value.shape[1:]) for name, value in extra.items()}
+        more = repeated(extra, len(some))
         called: set[str] = set()
 
         def look(name: str, output: object, called: set[str] = called, n: int = len(some)) -> None:

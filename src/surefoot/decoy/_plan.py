@@ -8,14 +8,14 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from surefoot import maps
-from surefoot.decoy._layer import Trunk
+from surefoot.decoy._layer import Trunk, repeated
 from surefoot.decoy._reach import Axis, axis
 from surefoot.decoy._settings import Settings
 from surefoot.errors import SurefootError
@@ -112,7 +112,10 @@ def plan_masks(
         raise SurefootError(
             f"patch={patch} does not fit: expected 1 to {min(places)}, the smaller side of {places}"
         )
-    run = partial(trunk, extra=extra)
+
+    def run(rows: Tensor) -> Tensor:
+        return trunk(rows, repeated(extra, len(rows)))
+
     starts = [list(range(0, size, settings.stride or patch)) for size in places]
     axes = [
         axis(run, inputs, dim, start, patch)

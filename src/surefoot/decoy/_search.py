@@ -9,7 +9,7 @@ from torch import Tensor
 
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.decoy._joint import solve_jointly
-from surefoot.decoy._layer import Trunk
+from surefoot.decoy._layer import Trunk, repeated
 from surefoot.decoy._layers import Choice
 from surefoot.decoy._plan import Mask, Plan
 from surefoot.decoy._settings import Settings
@@ -134,10 +134,7 @@ class Search:
 
         def compute(block: Block) -> Tensor:
             some = shaped[block.samples]
-            more = {
-                name: value.expand(len(some), *value.shape[1:]) for name, value in extra.items()
-            }
-            return single(trunk(some, more).flatten(1))
+            return single(trunk(some, repeated(extra, len(some))).flatten(1))
 
         if torch.is_grad_enabled():
             return compute(Block(slice(None), slice(0, 1)))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from surefoot import draws, gradients, maps
-from surefoot.decoy._layer import Trunk
+from surefoot.decoy._layer import Trunk, repeated
 from surefoot.errors import SurefootError
 
 _ELEMENTS = 2**17  # of random inputs at which the layer may show that it sees
@@ -54,7 +54,7 @@ def _felt(trunk: Trunk, points: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
     """(P, ...) bool: the features with a gradient at each point, of outputs weighted at random."""
 
     def probed(rows: Tensor) -> Tensor:
-        outputs = trunk(rows, _repeated(extra, len(rows))).flatten(1)
+        outputs = trunk(rows, repeated(extra, len(rows))).flatten(1)
         weights = draws.normal(0, slice(_MOST, _MOST + 1), outputs)
         return outputs @ weights[0] if outputs.requires_grad else rows.flatten(1).sum(1) * 0
 
@@ -73,8 +73,4 @@ def _reached(
     here[(torch.arange(len(places), device=sample.device), *places.T)] = torch.nan
     rows = sample + maps.spread(here, layout)
     with torch.no_grad():
-        return trunk(rows, _repeated(extra, len(rows))).flatten(1).isnan().any(1)
-
-
-def _repeated(extra: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
-    return {name: value.expand(rows, *value.shape[1:]) for name, value in extra.items()}
+        return trunk(rows, repeated(extra, len(rows))).flatten(1).isnan().any(1)
