@@ -71,8 +71,10 @@ def run(settings: Any) -> None:
         _train_export.export(settings, network, trained, training, held_out, validation)
     if fabric.is_global_zero:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in trained.figures.items())
+        told = validation.told(len(held_out)) if figures else ""
         print(
-            f"{trained.steps} steps{figures and ': '}{figures}; weights in {out}/model.safetensors"
+            f"{trained.steps} steps{figures and ': '}{figures}{told and f' ({told})'}; weights in "
+            f"{out}/model.safetensors"
         )
 
 

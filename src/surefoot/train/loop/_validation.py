@@ -22,6 +22,7 @@ from surefoot.train.loop._fetch import Minibatch, fetch
 Adversary = attack.PGD | attack.FGSM
 Attack = TypeVar("Attack", attack.PGD | attack.FGSM, AttributionAttack)
 _AUDIT = ("topk_intersection", "kendall")
+_FEW = 8  # samples; of fewer, an attack may look weaker than random signs
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +75,18 @@ class Validation(Recipe):
         adversarial = ("adversarial_accuracy",) if self.adversary and self.attacked else ()
         audit = [p + name for p in ("", "random_") for name in _AUDIT]
         return ("accuracy", *adversarial, *(audit if self.audit and self.audited else ()))
+
+    def told(self, samples: int) -> str:
+        """What the figures are of, with so many held-out samples; whether those are too few."""
+        parts = []
+        for what, one, count in (
+            ("adversary", self.adversary, self.attacked),
+            ("audit", self.audit, self.audited),
+        ):
+            if one is not None and count:
+                parts.append(f"{what} {one!r} of {min(count, samples)}")
+        few = self.audit is not None and 0 < min(self.audited, samples) < _FEW
+        return "; ".join(parts) + ", too few to compare with random signs" * few
 
     def __call__(self, model: nn.Module, data: Any) -> dict[str, float]:
         """The figures, means over the samples.
