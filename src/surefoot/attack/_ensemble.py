@@ -42,7 +42,7 @@ class Ensemble(AttributionAttack):
     the iterate that the metric itself, on the true model, finds worst among those that keep the
     prediction; samples whose map cannot get worse leave. Where a map has no derivative, random
     patches are tried instead. It checks itself and warns: a map without a gradient, chance in the
-    explainer, constant maps, slopes that two ways of taking them disagree on, an adaptive attack
+    explainer, constant maps, a second derivative that is cut off, an adaptive attack
     that finds no more than the transferred one.
 
     Each search takes the budget's steps, with lengths of its own (`step_size`, `restarts` and

@@ -21,7 +21,7 @@ from surefoot.maps import Reduction
 
 _GENTLE = 3.0
 _DIFFERENCES = (1e-4, 1e-3)
-_AGREE = 0.3  # cosine of finite and exact slopes below which one of them misleads
+_BOTH = ("finite", "exact")
 
 
 def has_slope(case: Case) -> bool:
@@ -55,7 +55,7 @@ def check_maps(case: Case, clean: Tensor) -> None:
 
 
 def check_slope(case: Case, objective: Objective, k: int, reduction: Reduction) -> None:
-    """Warn where a map has no slope, or where differences and double backward disagree on it.
+    """Warn where a map has no slope, or where differences alone see one.
 
     On the first sample and the same surrogate, a little off the input: some objectives are
     stationary there, and where neighbouring pixels are equal maximum pooling has no slope.
@@ -84,16 +84,16 @@ def check_slope(case: Case, objective: Objective, k: int, reduction: Reduction) 
         )
         for difference in _DIFFERENCES
     ]
-    # Too small a step drowns in rounding, too large a one leaves where the slope holds.
-    agree = max(float(one.cosine.nan_to_num(nan=0.0)) for one in found)
-    if not any(one.exact.any() or one.finite.any() for one in found):
+    differ, exactly = (any(getattr(one, name).any() for one in found) for name in _BOTH)
+    if not differ and not exactly:
         _warn_flat()
-    elif agree < _AGREE:
+    elif not exactly:
+        # Short of that the two may differ: maximum pooling has kinks that differences see.
         _warn(
-            "the slope of the map by finite differences and by double backward disagree (cosine "
-            f"{agree:.2f}): the model may hide its gradient (a part that is "
-            "detached, a wide kink, noise), and attacks by one of them are too weak; see "
-            'attack.check_second_order, and run effort="thorough", which takes both'
+            "the slope of the map by double backward is zero and by finite differences it is not, "
+            "so that the two disagree: the model or explainer hides its second derivative (a part "
+            "that is detached, a custom backward pass). Finite differences are taken here; an "
+            "attack by double backward would find nothing, and that would prove nothing"
         )
 
 
