@@ -169,7 +169,8 @@ def choose(
         return plan_masks(Trunk(model, row.name), inputs, extra, settings, layout)
 
     found = _apart(inner, done.spent, tuple(inputs.shape[1:]), plan, settings, layout)
-    return found or _first_small(inner, inputs)
+    # Where the last module ends, nothing is left above that decoys could make disagree.
+    return found or _first_small([r for r in inner if r.spent < done.spent] or inner, inputs)
 
 
 def _names(model: nn.Module, layer: object) -> tuple[str, ...]:
