@@ -215,6 +215,7 @@ def test_hooks_outlive_no_interrupt(error):
     torch.testing.assert_close(explain.Gradient()(net, IMAGES, 0), plain)
 
 
+@pytest.mark.filterwarnings("ignore:layer '2' does not see all of the input")
 def test_baselines_of_one_row_a_sample_follow_it():
     torch.manual_seed(0)
     net = nn.Sequential(

@@ -93,6 +93,7 @@ def test_every_attack_has_its_own_score_beside_the_controls(here, name, photo):
     got = attacked("--attack", name, *towards, *options)
     own = {"Target": "region_mass", "Manipulation": "distance", "Dissimilarity": "cosine"}
     own |= {"MassCenter": "mass_centre_shift", "TopK": "topk_intersection"}
+    own |= {"Ensemble": "topk_intersection"}
     assert got.keys() >= {f"scores.{own[name]}", f"control.{own[name]}"}
     assert got["label_kept"].all()
     assert not torch.equal(got["inputs"], got["originals"])

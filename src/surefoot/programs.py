@@ -1,7 +1,8 @@
 """Models that are no plain modules: scripted, exported and compiled ones, and what they hide."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import accumulate
 from types import CodeType
 from typing import Any, Literal
 
@@ -37,6 +38,12 @@ def hidden(model: nn.Module, *kinds: Kind) -> Kind | None:
     """The first of these sorts of program in the model: hooks on modules see nothing in there."""
     found = (kind(module) for module in model.modules())
     return next((each for each in found if each in kinds), None)
+
+
+def inside(modules: Mapping[str, nn.Module], name: str) -> bool:
+    """Whether the module of that name is, or belongs to, a program where nothing can be seen."""
+    above = ["", *accumulate(name.split("."), lambda path, part: f"{path}.{part}")]
+    return any(kind(modules[each]) in ("scripted", "exported") for each in above)
 
 
 @contextmanager

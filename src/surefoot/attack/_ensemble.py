@@ -57,15 +57,14 @@ class Ensemble(AttributionAttack):
         effort: "quick" (4 searches), "standard" (20) or "thorough" (40).
 
     >>> from torch import nn
-    >>> from surefoot.attack import Linf, TopK
+    >>> from surefoot.attack import Linf
     >>> from surefoot.explain import Gradient
     >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)).eval()
     >>> x = torch.rand(4, 20)
     >>> r = Ensemble(Linf(0.3, steps=5), k=5)(net, x, None, Gradient())
-    >>> one = TopK(Linf(0.3, steps=5), k=5)(net, x, None, Gradient())
-    >>> bool((r.scores["topk_intersection"] <= one.scores["topk_intersection"]).all())
-    True
+    >>> bool(r.label_kept.all()), bool(r.scores["topk_intersection"].mean() < 0.5), r.member.shape
+    (True, True, torch.Size([4]))
     >>> r.members[0], r.member.shape
     ('swap, from clean', torch.Size([4]))
     """

@@ -27,7 +27,7 @@ _KNOWN = (
 )
 
 
-_LONGEST = 64
+_LONGEST = 256
 
 
 def photographs() -> list[tuple[str, Path]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, draws, gradients, maps
+from surefoot import checks, draws, gradients, maps, programs
 from surefoot.chunking import each_block, rows_per_batch
 from surefoot.decoy._cuts import Vertex, Ways, vertex
 from surefoot.decoy._layer import Name, Trunk, first, repeated, watching
@@ -151,9 +151,9 @@ def choose(
     Raises:
         SurefootError: an unknown layer, or a model without a cut before its output.
     """
+    names = () if settings.layer is None else _names(model, settings.layer)
     done = _recorded(model, inputs, extra, settings, layout)
-    if settings.layer is not None:
-        names = _names(model, settings.layer)
+    if names:
         known = {row.name: row.vertex for row in done.layers}
         tensors = [known[name] for name in names if name in known]
         cut = len(tensors) == len(names) and done.ways.none_around(tensors)
@@ -266,7 +266,7 @@ def _recorded(
         where = where.narrow(axis, size // 2, min(settings.patch, size - size // 2))
     where.fill_(torch.nan)
     modules = dict(model.named_modules(remove_duplicate=False))
-    names = [name for name in modules if name]
+    names = [name for name in modules if name and not programs.inside(modules, name)]
     rows: dict[str, _Seen] = {}
     spent = 0.0
 
@@ -325,7 +325,8 @@ def _coverages(
             where, rest = where.narrow(axis - 1, rest % size, 1), rest // size
         where.fill_(torch.nan)
     seen: dict[str, int] = {}
-    names = [name for name, _ in model.named_modules() if name]
+    modules = dict(model.named_modules())
+    names = [name for name in modules if name and not programs.inside(modules, name)]
     rows = rows_per_batch(sample, None)
     for block, _ in each_block(len(probes), 1, rows, lambda block: block):
         some = probes[block.samples]

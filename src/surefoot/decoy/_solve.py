@@ -22,7 +22,7 @@ _STEP = 1e-3  # of the finite differences, as a share of a feature's box
 _SLACK = 1e-3  # kept between the linear model and the constraint
 _TINY = 1e-3  # weight of an entry that does not count, so that it does not drift
 _LEAST_ROWS = 96  # constraints a programme keeps: the tightest max(this, 4 n)
-_PROBES = 3  # forward passes of one search along the segment
+_PROBES, _MORE = 3, 4  # forward passes of one search along the segment, and if thorough
 _TOGETHER = 32  # inputs per call while linearising
 _NEAR = 0.08  # room to both sides, as a share of the box, where the box hardly ever binds
 _QUICK, _TIGHT, _RECOUNT = 6, 0.01, 2  # iterations of the first programme, their tolerance
@@ -125,7 +125,7 @@ def solve(problem: Problem, rounds: int, thorough: bool, model: "Model | None") 
             counted = (along > 0) & ((u > 0) | (turn == 0))
             aim = torch.where(live[:, None], _aim(problem, model, u, now, counted), u)
         was, then = u, now
-        u, now = approach(problem, u, now, aim)
+        u, now = approach(problem, u, now, aim, _MORE if thorough else _PROBES)
         gain = u.clamp_min(0).sum(1) - (1 + _GAIN) * was.clamp_min(0).sum(1)
         live = live & (gain > 0)
         if not live.any() or turn + 1 == rounds:
@@ -239,14 +239,16 @@ def _scaled(
     ), width.clamp_min(1e-30)
 
 
-def approach(problem: Problem, u: Tensor, now: Tensor, aim: Tensor) -> tuple[Tensor, Tensor]:
+def approach(
+    problem: Problem, u: Tensor, now: Tensor, aim: Tensor, probes: int = _PROBES
+) -> tuple[Tensor, Tensor]:
     """The farthest tried point from u towards aim that a forward pass finds feasible."""
     near, far = u.new_zeros(2, len(u), 1)
     far += 1
     at_far = torch.full_like(near, torch.inf)
     best = now
     t = far.clone()
-    for _ in range(_PROBES):
+    for _ in range(probes):
         found = problem.measure(u + t * (aim - u))
         worst = found.abs().amax(1, keepdim=True)
         good = worst <= 1
