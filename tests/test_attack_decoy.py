@@ -112,7 +112,7 @@ def test_decoys_of_what_cannot_be_differentiated(net, images):
 
 
 def test_an_iterate_that_kept_its_label_is_scored_when_the_last_one_has_not(net, monkeypatch):
-    torch.manual_seed(2)
+    torch.manual_seed(0)
     images = torch.rand(12, 3, 12, 12)
     ever = torch.zeros(12, dtype=torch.bool)
     last = torch.zeros(12, dtype=torch.bool)
