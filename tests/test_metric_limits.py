@@ -1,5 +1,6 @@
 """Where a metric says nothing it says so; where it says something, it hangs on no batch."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -84,3 +85,17 @@ def test_huge_maps_are_measured_or_refused():
         )
     with pytest.raises(SurefootError, match=r"larger than torch.float32 holds"):
         metric.l2(torch.full((1, 4), 3e38), torch.full((1, 4), -3e38))
+
+
+def test_counts_of_numpy_and_what_is_no_explainer():
+    a, b = torch.rand(2, 3, 8), torch.rand(2, 3, 8)
+    assert torch.equal(
+        metric.topk_intersection(a, b, k=np.int64(5)), metric.topk_intersection(a, b, k=5)
+    )
+    net = nn.Sequential(nn.Flatten(), nn.Linear(24, 2)).eval()
+    with pytest.raises(SurefootError, match=r"size=1\.0, expected a whole number of entries"):
+        metric.faithfulness_correlation(net, a, a, size=1.0)
+    with pytest.raises(SurefootError, match="'Gradient' is no explainer; expected an explainer"):
+        metric.max_sensitivity("Gradient", net, a)
+    with pytest.raises(SurefootError, match="cannot be called: too many positional arguments"):
+        metric.max_sensitivity(lambda x: x, net, a)

@@ -1,5 +1,6 @@
 """What every metric does first: check the maps, flatten them, read `k`."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,19 +86,23 @@ def result_type(*maps: Tensor) -> torch.dtype:
     return dtype
 
 
-def count(k: Count, entries: int) -> int:
+def count(k: Count, entries: int, name: str = "k") -> int:
     """`k` as a number of entries: itself, or rounded from a share if a float below 1.
 
     >>> count(3, 10), count(0.25, 10), count(0.001, 10)
     (3, 2, 1)
     """
+    k = k.item() if isinstance(k, np.generic) else k
     if isinstance(k, float) and 0 < k < 1:
         return max(1, round(k * entries))
     if not isinstance(k, int) or isinstance(k, bool):
-        raise SurefootError(f"k={k!r}, expected a whole number of entries or a share in (0, 1)")
+        raise SurefootError(
+            f"{name}={k!r}, expected a whole number of entries or a share in (0, 1)"
+        )
     if not 1 <= k <= entries:
         raise SurefootError(
-            f"k={k}, but a map has {entries} entries; give 1 to {entries}, or a share such as 0.1"
+            f"{name}={k}, but a map has {entries} entries; give 1 to {entries}, or a share such "
+            "as 0.1"
         )
     return k
 

@@ -97,7 +97,7 @@ def _subsets(a: Tensor, size: Count, runs: int, seed: int) -> Tensor:
     picked = torch.zeros(runs, entries, dtype=torch.bool)
     for run in range(runs):
         order = torch.randperm(entries, generator=draws.generator(seed, run))
-        picked[run, order[: count(size, entries)]] = True
+        picked[run, order[: count(size, entries, "size")]] = True
     return picked.to(a.device)
 
 

@@ -1,5 +1,6 @@
 """Images nudged at random, and an explainer's maps of them."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -121,6 +122,7 @@ def maps_of(explainer: Explain, request: Query) -> Tensor:
     more: dict[str, Any] = {"extra": request.extra} if request.extra else {}
     if request.layout is not None and isinstance(explainer, Recipe):
         more["layout"] = request.layout
+    _check_call(explainer, more)
     with gradients.numbered(request.numbers, request.count):
         maps = explainer(request.model, request.inputs, request.target, **more)
     if len(check_map(maps, "the explainer's result")) != len(request.inputs):
@@ -129,3 +131,16 @@ def maps_of(explainer: Explain, request: Query) -> Tensor:
             "expected one each"
         )
     return maps.detach()
+
+
+def _check_call(explainer: object, more: Mapping[str, Any]) -> None:
+    """Raise unless it can be called as explainers are."""
+    wanted = "an explainer such as Gradient(), or a callable (model, inputs, target) -> maps"
+    if not callable(explainer):
+        raise SurefootError(f"{explainer!r} is no explainer; expected {wanted}")
+    try:
+        inspect.signature(explainer).bind(None, None, None, **more)
+    except TypeError as error:
+        raise SurefootError(f"{explainer!r} cannot be called: {error}; expected {wanted}") from None
+    except ValueError:  # one without a signature, such as a builtin
+        return
