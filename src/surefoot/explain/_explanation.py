@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
+from surefoot.explain import _stored
 from surefoot.maps import AnyLayout, Layout, Parts, Reduction, heatmap
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Explanation:
             SurefootError: another suffix, a recipe that cannot be stored, several inputs, a full
                 disk.
         """
-        _stored().save(self, Path(path))
+        _stored.save(self, Path(path))
 
     @staticmethod
     def load(path: str | Path) -> "Explanation":
@@ -79,8 +80,7 @@ class Explanation:
         Raises:
             SurefootError: no such file, or none that holds a whole explanation.
         """
-        found: Explanation = _stored().load(path)
-        return found
+        return Explanation(**_stored.load(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for other libraries: NumPy arrays and texts by name.
@@ -88,8 +88,7 @@ class Explanation:
         `axes` names the axes of inputs and attributions, so that
         `xarray.DataArray(d["attributions"], dims=d["axes"])` is all that xarray needs.
         """
-        found: dict[str, Any] = _stored().as_dict(self)
-        return found
+        return _stored.as_dict(self)
 
     def to_json(self, *, arrays: bool = False) -> str:
         """Recipe, model, layout, versions, target, class names and confidence as JSON text.
@@ -98,8 +97,7 @@ class Explanation:
             arrays: whether inputs, attributions, probabilities and details are in it, too. What
                 JSON has no number for, such as NaN, is null.
         """
-        text: str = _stored().as_json(self, arrays=arrays)
-        return text
+        return _stored.as_json(self, arrays=arrays)
 
     def __repr__(self) -> str:
         parts = self.attributions if isinstance(self.attributions, tuple) else [self.attributions]
@@ -119,11 +117,6 @@ class Explanation:
     def _repr_html_(self) -> str | None:
         """The same with its text for screen readers, and sentences and records as tables."""
         return _drawn("html", self)  # type: ignore[no-any-return]
-
-
-def _stored() -> Any:
-    # Imported here because reading a recipe needs the explainers, which import this file.
-    return importlib.import_module("surefoot.explain._stored")
 
 
 def _drawn(how: str, explanation: Explanation) -> Any:

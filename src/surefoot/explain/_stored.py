@@ -3,18 +3,19 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from surefoot.errors import SurefootError
-from surefoot.explain._explanation import Explanation
-from surefoot.explain._named import from_json
 from surefoot.files import read_tensors, write_tensors
 from surefoot.maps import AnyLayout, Parts
-from surefoot.recipes import tensors, to_json
+from surefoot.recipes import family, tensors, to_json
 from surefoot.version import versions
+
+if TYPE_CHECKING:
+    from surefoot.explain._explanation import Explanation
 
 _DETAIL = "details."
 _AXES = {
@@ -26,7 +27,7 @@ _AXES = {
 }
 
 
-def save(explanation: Explanation, path: Path) -> None:
+def save(explanation: "Explanation", path: Path) -> None:
     """Write it, see `Explanation.save`."""
     if isinstance(explanation.layout, Parts):
         raise SurefootError("an explanation of several inputs cannot be saved; save each of them")
@@ -48,8 +49,8 @@ def save(explanation: Explanation, path: Path) -> None:
     write_tensors(path, content, {name: text for name, text in told.items() if text is not None})
 
 
-def load(path: str | Path) -> Explanation:
-    """The explanation that `Explanation.save` wrote, with all that a picture needs.
+def load(path: str | Path) -> dict[str, Any]:
+    """The fields of the explanation that `Explanation.save` wrote.
 
     The recipe is made again as `from_json` makes it: it may import what its author named.
 
@@ -64,21 +65,18 @@ def load(path: str | Path) -> Explanation:
             f"{path} holds no whole explanation: {', '.join(missing or ['explainer'])} is missing; "
             "expected what Explanation.save writes"
         )
-    layout: Any = told.get("layout")
-    return Explanation(
-        from_json(told["explainer"], held),
-        held["inputs"],
-        held["attributions"],
-        held["target"],
-        held["probabilities"],
-        {name.removeprefix(_DETAIL): v for name, v in held.items() if name.startswith(_DETAIL)},
-        layout=layout,
-        labels=tuple(json.loads(told["labels"])) if "labels" in told else None,
-        model=told.get("model"),
-    )
+    details = {n.removeprefix(_DETAIL): v for n, v in held.items() if n.startswith(_DETAIL)}
+    return {
+        "explainer": family("explainer").from_json(told["explainer"], held),
+        **{name: held[name] for name in wanted},
+        "details": details,
+        "layout": told.get("layout"),
+        "labels": tuple(json.loads(told["labels"])) if "labels" in told else None,
+        "model": told.get("model"),
+    }
 
 
-def as_dict(explanation: Explanation) -> dict[str, Any]:
+def as_dict(explanation: "Explanation") -> dict[str, Any]:
     """Plain values, see `Explanation.to_dict`."""
     told = {
         "explainer": repr(explanation.explainer),
@@ -94,7 +92,7 @@ def as_dict(explanation: Explanation) -> dict[str, Any]:
     return {**told, **arrays, "details": details}
 
 
-def as_json(explanation: Explanation, *, arrays: bool) -> str:
+def as_json(explanation: "Explanation", *, arrays: bool) -> str:
     """JSON text, see `Explanation.to_json`."""
     found = as_dict(explanation)
     del found["labels"]

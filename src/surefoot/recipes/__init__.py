@@ -3,7 +3,7 @@
 Explainers, budgets, attacks and objectives all are; a `Family` reads, stores and lists one sort.
 """
 
-from surefoot.recipes._family import Family as Family
+from surefoot.recipes._family import Family as Family, family as family
 from surefoot.recipes._json import tensors as tensors, to_json as to_json
 from surefoot.recipes._reader import Reader as Reader, check_settings as check_settings
 from surefoot.recipes._recipe import Recipe as Recipe

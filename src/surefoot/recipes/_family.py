@@ -12,6 +12,12 @@ from surefoot.recipes._reader import Reader, construct
 from surefoot.recipes._recipe import Recipe
 
 R = TypeVar("R", bound=Recipe)
+_FAMILIES: dict[str, "Family[Any]"] = {}
+
+
+def family(what: str) -> "Family[Any]":
+    """The family of that sort, for those that its roots themselves import."""
+    return _FAMILIES[what]
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,9 @@ class Family(Generic[R]):
     roots: tuple[type[R], ...]
     example: str
     refused: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _FAMILIES[self.what] = self
 
     def known(self) -> dict[str, type[R]]:
         """The classes by name, in the order of the alphabet."""
