@@ -1,7 +1,6 @@
 """A model's layers by name."""
 
 import difflib
-from itertools import accumulate
 
 from torch import nn
 
@@ -18,8 +17,7 @@ def layer_name(model: nn.Module, layer: str | nn.Module) -> str:
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     name = _name(model, modules, layer)
-    above = ["", *accumulate(name.split("."), lambda path, part: f"{path}.{part}")]
-    for made in filter(None, (programs.kind(modules[each]) for each in above)):
+    for made in programs.around(modules, name):
         if made != "compiled":
             raise SurefootError(
                 f"layer={layer!r} is inside a program that is {made} ({programs.MADE_BY[made]}), "

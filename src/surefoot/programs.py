@@ -42,8 +42,13 @@ def hidden(model: nn.Module, *kinds: Kind) -> Kind | None:
 
 def inside(modules: Mapping[str, nn.Module], name: str) -> bool:
     """Whether the module of that name is, or belongs to, a program where nothing can be seen."""
+    return any(each != "compiled" for each in around(modules, name))
+
+
+def around(modules: Mapping[str, nn.Module], name: str) -> list[Kind]:
+    """The programs that a module of that name is in or is, from the outermost."""
     above = ["", *accumulate(name.split("."), lambda path, part: f"{path}.{part}")]
-    return any(kind(modules[each]) in ("scripted", "exported") for each in above)
+    return [found for found in (kind(modules[each]) for each in above) if found]
 
 
 @contextmanager
