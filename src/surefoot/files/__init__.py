@@ -15,6 +15,7 @@ from surefoot.files._sealed import (
     check_digest as check_digest,
     digest as digest,
     open_sealed as open_sealed,
+    open_versioned as open_versioned,
     seal as seal,
 )
 from surefoot.files._structured import (

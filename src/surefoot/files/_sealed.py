@@ -54,6 +54,29 @@ def open_sealed(path: str | Path, schema: Schema, sealed: bool = True) -> dict[s
     return record
 
 
+def open_versioned(path: Path, schema: Schema, version: int, what: str) -> dict[str, Any]:
+    """A record of this version of its format, checked as `open_sealed` does, digests or none.
+
+    Raises:
+        DamagedError: it was changed.
+        SurefootError: it is no `what`, or of another format.
+    """
+    try:
+        record = open_sealed(path, {"format": int}, sealed=False)
+        if record["format"] == version:
+            check_entries(record, schema, path)
+    except DamagedError:
+        raise
+    except SurefootError as error:
+        raise SurefootError(f"{error}; it is no {what}") from error
+    if record["format"] != version:
+        raise SurefootError(
+            f"{path} has format {record['format']}, expected {version}; another version of "
+            "surefoot made it"
+        )
+    return record
+
+
 def check_digest(path: Path, record: Mapping[str, Any], content: bytes | None = None) -> None:
     """Raise unless a file is what it was when the record beside it was written.
 

@@ -16,10 +16,9 @@ from surefoot.errors import SurefootError, SurefootWarning, optional
 from surefoot.files import (
     DamagedError,
     check_digest,
-    check_entries,
     is_file,
     make_folder,
-    open_sealed,
+    open_versioned,
     seal,
     write_whole,
 )
@@ -128,21 +127,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         SurefootError: it is damaged or of another format.
     """
-    path = folder / CARD
-    try:
-        card = open_sealed(path, {"format": int}, sealed=False)
-        if card["format"] == FORMAT:
-            check_entries(card, _SCHEMA, path)
-    except DamagedError:
-        raise
-    except SurefootError as error:
-        raise SurefootError(f"{error}; it is no card") from error
-    if card["format"] != FORMAT:
-        raise SurefootError(
-            f"{path} has format {card['format']}, expected {FORMAT}; another version of surefoot "
-            "made it"
-        )
-    return card
+    return open_versioned(folder / CARD, _SCHEMA, FORMAT, "card")
 
 
 def load_saved(folder: Path) -> Found:

@@ -24,8 +24,7 @@ from surefoot.errors import SurefootError
 from surefoot.files import (
     DamagedError,
     check_digest,
-    check_entries,
-    open_sealed,
+    open_versioned,
     read_bytes,
     seal,
     write_whole,
@@ -242,19 +241,7 @@ def _difference(name: str, then: object, now: object) -> str:
 
 
 def _read(path: Path) -> Checkpoint:
-    try:
-        about = open_sealed(path, {"format": int}, sealed=False)
-        if about["format"] == FORMAT:
-            check_entries(about, _SCHEMA, path)
-    except DamagedError:
-        raise
-    except SurefootError as error:
-        raise SurefootError(f"{error}; it is no checkpoint") from error
-    if about["format"] != FORMAT:
-        raise SurefootError(
-            f"{path} has format {about['format']}, expected {FORMAT}; another version of "
-            "surefoot made it"
-        )
+    about = open_versioned(path, _SCHEMA, FORMAT, "checkpoint")
     if path.parent.name != f"step-{about['step']:08d}":
         raise DamagedError(f"{path} says step {about['step']}, and is in {path.parent.name}")
     return Checkpoint(
