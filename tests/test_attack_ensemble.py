@@ -10,7 +10,7 @@ from torch import nn
 
 from surefoot import SurefootError, SurefootWarning, attack, gradients, metric
 from surefoot.attack import L2, Ensemble, Linf, RandomSign, TopK, smooth
-from surefoot.attack._ensemble_members import searches
+from surefoot.attack._ensemble_members import cost
 from surefoot.attack._ensemble_objectives import ranks, swap
 from surefoot.budget import Box
 from surefoot.explain import (
@@ -76,7 +76,7 @@ def test_every_input_is_inside_its_budget_keeps_its_label_and_scores_what_it_hol
     torch.testing.assert_close(r.scores["topk_intersection"], metric.topk_intersection(*maps, k=K))
     assert r.member.shape == (5,)
     assert (r.member >= 0).all()
-    assert r.members[0] == "swap, from clean"
+    assert r.members[0] == "mass, softplus 30, absolute, from clean"
     assert len(set(r.member.tolist())) > 1
 
 
@@ -113,6 +113,35 @@ def test_it_leaves_less_than_ten_restarts_of_any_other_attack(digits, explainer)
     assert found < 0.9 * left(TopK(budget, k=K)(net, x, None, explainer))
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+def test_no_sample_is_left_with_more_than_ten_restarts_of_the_default_leave(images, activation):
+    """They are members, with the same draws; of every sample, not on average."""
+    net, budget = network(activation).double(), Linf(0.05, steps=4)
+    x = images.double()
+    found = Ensemble(budget, k=K)(net, x, None, Gradient())
+    ten = TopK(replace(budget, restarts=10), k=K)(net, x, None, Gradient())
+    name = "topk_intersection"
+    assert (found.scores[name] <= ten.scores[name]).all()
+    assert left(found) < left(ten)
+
+
+def passes_of(net, attack, x):
+    """How many inputs go through the network."""
+    rows = []
+    handle = net.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
+    attack(net, x, None, Gradient())
+    handle.remove()
+    return sum(rows)
+
+
+@pytest.mark.parametrize(("effort", "most"), [("quick", 4), ("standard", 20)])
+def test_an_effort_costs_as_many_default_attacks_as_it_says(net, images, effort, most):
+    budget = Linf(0.05, steps=8)
+    default = passes_of(net, TopK(budget, k=K), images[:1])
+    ensemble = passes_of(net, Ensemble(budget, k=K, effort=effort), images[:1])
+    assert 0.7 * most * default < ensemble <= most * default
+
+
 def test_no_sample_is_left_with_more_than_its_strongest_member_leaves(net, images):
     """More effort begins with the same searches, so that no sample can end better off."""
     budget = Linf(0.05, steps=2)
@@ -122,7 +151,7 @@ def test_no_sample_is_left_with_more_than_its_strongest_member_leaves(net, image
     assert (thorough.scores[name] <= standard.scores[name]).all()
     quick = Ensemble(BUDGET, k=K, effort="quick")(net, images, None, Gradient())
     assert left(quick) < left(TopK(BUDGET, k=K)(net, images, None, Gradient())) + 1e-6
-    assert searches("quick") < searches("standard") < searches("thorough")
+    assert cost("quick") < cost("standard") < cost("thorough")
 
 
 @pytest.mark.parametrize(
@@ -224,6 +253,30 @@ class Hidden(nn.Module):
 def test_slopes_that_two_ways_disagree_on_are_told_of(net, images):
     with pytest.warns(SurefootWarning, match="disagree"):
         Ensemble(BUDGET, k=K, effort="quick")(Hidden(net).eval(), images[:2], None, Gradient())
+
+
+@dataclass(frozen=True, repr=False)
+class Cut(Explainer):
+    """Integrated gradients whose gradients are constants to autograd: only the factor is not."""
+
+    whole: bool = False
+
+    def attribute(self, request):
+        paths = [
+            Gradient().attribute(replace(request, inputs=share * request.inputs))
+            for share in (0.5, 1.0)
+        ]
+        mean = sum(paths) / 2
+        return request.inputs * (mean if self.whole else mean.detach())
+
+
+def test_a_map_whose_second_order_is_cut_off_is_told_of_and_a_whole_one_is_not(net, images):
+    budget = Linf(0.05, steps=2)
+    with pytest.warns(SurefootWarning, match="disagree"):
+        Ensemble(budget, k=K, effort="quick")(net, images[:2], None, Cut())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Ensemble(budget, k=K, effort="quick")(net, images[:2], None, Cut(whole=True))
 
 
 def test_a_map_without_a_gradient_is_told_of(images):
