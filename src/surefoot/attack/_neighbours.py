@@ -59,7 +59,7 @@ def neighbours(
     table = model.module.get_submodule(model.embedding or "")
     size, padding = getattr(table, "num_embeddings", None), getattr(table, "padding_idx", None)
     held = {*fixed, *([] if padding is None else [padding])}
-    known = tokens.unique()
+    known = torch.unique(tokens)
     if synonyms is not None:
         near = _listed(known, synonyms, held, count)
     elif isinstance(size, int):

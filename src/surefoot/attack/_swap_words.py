@@ -279,7 +279,9 @@ class _Asked:
             )
         request = gradients.query(model, model.embed(tokens), target, extra, False, "tokens")
         labels = gradients.predict(model, request.inputs, request.extra).argmax(1)
-        padding = getattr(model.module.get_submodule(model.embedding), "padding_idx", None) or 0
+        padding = (
+            getattr(model.module.get_submodule(model.embedding or ""), "padding_idx", None) or 0
+        )
         blank = torch.empty(0)
         given = dict(extra or {})
         asked = cls(model, explainer, tokens, request.target, given, labels, blank, padding, recipe)

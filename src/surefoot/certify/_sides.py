@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ def sides(
     budget: Budget,
     *,
     k: Count = 0.05,
-    effort: str = "standard",
+    effort: Literal["quick", "standard", "thorough"] = "standard",
     draws: int = 5,
     reduction: Reduction = "sum_abs",
     seed: int = 0,
@@ -103,37 +103,49 @@ def sides(
     >>> bool((both.floor <= both.ensemble).all()), bool((both.ensemble <= both.random).all())
     (True, True)
     """
-    explainer, radius = as_explainer(explainer), budget.radius
+    explainer = as_explainer(explainer)
     with torch.no_grad():
         target = gradients.query(model, inputs, target, extra, False, layout).target
     words: dict[str, Any] = {"extra": extra, "layout": layout}
     shared: dict[str, Any] = {"k": k, "reduction": reduction}
-    plain = replace(budget, restarts=1)
-    slow = replace(plain, step_size=radius / _STEPS_IN_A_RADIUS, random_start=True)
-    protocol = TopK(slow, beta=1.0, second_order="exact", keep="kendall", seed=seed, **shared)
 
     def left(attack: AttributionAttack) -> Tensor:
         found: AttackResult = attack(model, inputs, target, explainer, **words)
-        places = attack.entries(attack.reduced(found.before, found.layout))
-        return (found.scores[_SCORE].double() * places).round() / places
+        reduced = attack.reduced(found.before, found.layout)
+        return _of_places(found.scores[_SCORE], attack.entries(reduced))
 
     def proved() -> Tensor:
-        exact = Exact(explainer, radius, bounds=budget.bounds, **shared)
-        return exact(model, inputs, target, **words).overlap.double()
+        exact = Exact(explainer, budget.radius, bounds=budget.bounds, **shared)
+        found = exact(model, inputs, target, **words)
+        return _of_places(found.overlap, found.k)
 
+    protocol = _protocol(budget, seed=seed, **shared)
     floor = _tried(proved, len(inputs))
     published = _tried(lambda: left(protocol), len(inputs))
+    plain = replace(budget, restarts=1)
     signs = [left(RandomSign(plain, seed=seed + draw, **shared)) for draw in range(draws)]
     return Sides(
         explainer=explainer,
         budget=budget,
         floor=floor[0],
-        ensemble=left(Ensemble(budget, effort=effort, seed=seed, **shared)),  # type: ignore[arg-type]
+        ensemble=left(Ensemble(budget, effort=effort, seed=seed, **shared)),
         published=published[0],
         random=torch.stack(signs).mean(0),
         target=target,
         reasons=tuple(reason for _, reason in (floor, published) if reason),
     )
+
+
+def _protocol(budget: Budget, **settings: Any) -> TopK:
+    """RAR's, with the budget's number of steps."""
+    step = budget.radius / _STEPS_IN_A_RADIUS
+    slow = replace(budget, restarts=1, step_size=step, random_start=True)
+    return TopK(slow, beta=1.0, second_order="exact", keep="kendall", **settings)
+
+
+def _of_places(share: Tensor, k: int) -> Tensor:
+    """The share as a number of k places, so that 2 of 3 are the same whoever counts."""
+    return (share.double() * k).round() / k
 
 
 def _tried(run: Callable[[], Tensor], count: int) -> tuple[Tensor, str]:

@@ -156,7 +156,7 @@ def _found(
 ) -> dict[str, Any]:
     """What was found, by name."""
     shares = ("certified", "certified_in", "certified_out", "overlap")
-    each = [
+    each: list[dict[str, Any]] = [
         {"photograph": case.photos[row], "label": case.label(int(whole.target[row]))}
         | {name: round(float(getattr(whole, name)[row]), 4) for name in shares}
         for row in range(len(whole))
