@@ -119,21 +119,14 @@ def sides(
         found = exact(model, inputs, target, **words)
         return _of_places(found.overlap, found.k)
 
-    protocol = _protocol(budget, seed=seed, **shared)
     floor = _tried(proved, len(inputs))
-    published = _tried(lambda: left(protocol), len(inputs))
-    plain = replace(budget, restarts=1)
-    signs = [left(RandomSign(plain, seed=seed + draw, **shared)) for draw in range(draws)]
-    return Sides(
-        explainer=explainer,
-        budget=budget,
-        floor=floor[0],
-        ensemble=left(Ensemble(budget, effort=effort, seed=seed, **shared)),
-        published=published[0],
-        random=torch.stack(signs).mean(0),
-        target=target,
-        reasons=tuple(reason for _, reason in (floor, published) if reason),
-    )
+    published = _tried(lambda: left(_protocol(budget, seed=seed, **shared)), len(inputs))
+    ensemble = left(Ensemble(budget, effort=effort, seed=seed, **shared))
+    once = replace(budget, restarts=1)
+    signs = [left(RandomSign(once, seed=seed + draw, **shared)) for draw in range(draws)]
+    random = torch.stack(signs).mean(0)
+    reasons = tuple(reason for _, reason in (floor, published) if reason)
+    return Sides(explainer, budget, floor[0], ensemble, published[0], random, target, reasons)
 
 
 def _protocol(budget: Budget, **settings: Any) -> TopK:
