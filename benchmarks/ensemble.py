@@ -1,6 +1,6 @@
 """The ensemble beside the default attack, and beside every single attack with ten restarts.
 
-python benchmarks/ensemble.py [--root FOLDER] [--cifar FOLDER] [--only digits] [--markdown]
+python benchmarks/ensemble.py [--root FOLDER] [--cifar FOLDER] [--only NAME] [--match port] [...]
 
 "best of ten" is the lowest mean of TopK with ten restarts, at beta auto, none and 10; of the small
 networks Dissimilarity, too. Cost is inputs that went through the model, in those of the default
@@ -235,12 +235,13 @@ def jobs(chosen: argparse.Namespace) -> Jobs:
         for network in some
     }
     ported = [name for name in PORTED if name in some]
-    return found | {
+    found |= {
         f"port: {network}, {name}": partial(port, known[network], name)
         for name in ("Gradient", "IntegratedGradients")
         for network in ported
         if name == "Gradient" or network in SMALL
     }
+    return {name: run for name, run in found.items() if chosen.match in name}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -248,6 +249,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", help="the folder that holds Fashion-MNIST")
     parser.add_argument("--cifar", help="the folder that holds a ResNet-20 and CIFAR-10")
     parser.add_argument("--only", help="one network")
+    parser.add_argument("--match", default="", help="jobs with this in their name, such as port")
 
 
 def markdown(found: dict[str, Any]) -> str:

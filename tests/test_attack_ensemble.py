@@ -1,11 +1,13 @@
 """The ensemble: inside its budget, at least as strong as its parts, and aware of what hides."""
 
+import importlib
+import json
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
-from sklearn import datasets
 from torch import nn
 
 from surefoot import SurefootError, SurefootWarning, attack, gradients, metric
@@ -81,24 +83,38 @@ def test_every_input_is_inside_its_budget_keeps_its_label_and_scores_what_it_hol
 
 
 @pytest.fixture(scope="module")
-def digits():
-    """A small network trained on handwritten digits, and 16 of them that it gets right."""
-    found = datasets.load_digits()
-    x = torch.from_numpy(found.images).float()[:, None] / 16
-    y = torch.from_numpy(found.target)
+def study():
+    """The benchmark, whose network is attacked here, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+        return importlib.import_module("ensemble")
+
+
+@pytest.fixture(scope="module")
+def digits(study):
+    """A small network trained on handwritten digits, and ten of them that it gets right."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layers = nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
-        net = nn.Sequential(*layers, nn.Linear(128, 10))
-        optimiser = torch.optim.Adam(net.parameters(), lr=0.02)
-        for _ in range(100):
-            some = torch.randint(1300, (64,))
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(net(x[some]), y[some]).backward()
-            optimiser.step()
-    net.eval()
-    right = (net(x[1300:]).argmax(1) == y[1300:]).nonzero()[:16, 0]
-    return net, x[1300:][right]
+        made = study.digits(nn.ReLU)
+    return made.model, made.images[:10]
+
+
+def test_the_tables_rows_hold_what_is_promised(study):
+    """Committed figures: budgets and labels, costs, and never more left than by ten restarts."""
+    rows = json.loads((Path(study.__file__).parent / "results" / "ensemble.json").read_text())
+    attacked = {name: row for name, row in rows.items() if not name.startswith("port")}
+    networks = {name.partition(", ")[0] for name in attacked}
+    assert len(networks) >= 8
+    ratios = []
+    for name, row in attacked.items():
+        found = row["standard"]
+        assert found["kept"] == row["images"], name
+        assert found["inside"], name
+        assert found["left"] <= row["TopK beta auto"]["left"] + 1e-9, name
+        assert found["left"] <= row["default"]["left"] + 1e-9, name
+        assert found["inputs"] <= 20 * row["default"]["inputs"], name
+        ratios.append(found["left"] / row["default"]["left"])
+    assert sum(ratios) / len(ratios) <= 0.9
+    assert "| mean |" in study.markdown(rows)
 
 
 @pytest.mark.parametrize("explainer", [Gradient(), IntegratedGradients(steps=2)], ids=repr)
@@ -207,6 +223,16 @@ def test_a_decoy_map_is_attacked_itself_and_no_weaker_than_by_transfer(net, imag
     base = quick(net, images[:1], None, Gradient(), score_with=replace(decoy, seed=5))
     assert r.members[0] == "from the attack on the base map"
     assert left(r) <= left(base)
+
+
+def test_an_adaptive_attack_that_finds_no_more_than_the_transferred_one_is_told_of(net, images):
+    """One decoy a step has no range, so that the adaptive search has no slope to climb."""
+    decoy = Decoy(Gradient(), layer="1", patch=8, decoys=2, seed=4, effort="fast")
+    blind = Ensemble(Linf(0.003, steps=1), k=K, effort="quick", subset=1)
+    with pytest.warns(SurefootWarning, match="adaptive attack on the decoy map found nothing"):
+        r = blind(net, images[:1], None, decoy)
+    assert r.label_kept.all()
+    assert torch.isfinite(r.inputs).all()
 
 
 def test_a_smooth_network_has_no_surrogates(images):

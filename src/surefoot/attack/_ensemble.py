@@ -30,7 +30,7 @@ _NOTHING = "no change"
 _BASE = "attack on the base map"
 _HALVINGS = 6
 _CANDIDATES = 2  # kept of each sample: one may lose its prediction in another batch
-_OF_DECOYS = 4
+_OF_DECOYS = 10  # fresh decoys choose among them
 
 
 @dataclass(frozen=True, repr=False)
