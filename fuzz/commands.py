@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, Phase, given, seed as seeded, settings, strategies
+from hypothesis import strategies
 from PIL import Image
 
+from fuzz._drawn import shaken
 from fuzz._outcome import Tally
 from surefoot import SurefootError
 from surefoot.cli import main
@@ -136,31 +137,16 @@ def run(number: int, seed: int = 0) -> Tally:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         sys.path.insert(0, folder)
+
+        def shake(line: list[str]) -> None:
+            tally.judge(" ".join(map(repr, line)), lambda: called(line))
+            for made in ("run", "out"):
+                shutil.rmtree(Path(folder) / made, ignore_errors=True)
+            torch.set_num_threads(1)
+
         try:
             _files()
-
-            @seeded(seed)
-            @settings(
-                max_examples=number,
-                database=None,
-                deadline=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(drawn())
-            def shake(line: list[str]) -> None:
-                tally.judge(" ".join(map(repr, line)), lambda: called(line))
-                for made in ("run", "out"):
-                    _removed(Path(folder) / made)
-                torch.set_num_threads(1)
-
-            while tally.calls < number:
-                shake()
+            return shaken(drawn(), shake, tally, number, seed)
         finally:
             os.chdir(here)
             sys.path.remove(folder)
-    return tally
-
-
-def _removed(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ this one, so that a kill costs what the work costs, not the start of Python.
 import contextlib
 import hashlib
 import importlib
+import json
 import os
 import random
 import shutil
@@ -22,8 +23,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import surefoot
 from fuzz._outcome import Tally
-from surefoot import models, train
+from surefoot import attack, auditing, explain, models, train
 from surefoot.data import Samples
 
 Work = Callable[[Path], object]
@@ -56,7 +58,7 @@ def apart(work: Work, folder: Path, kill_after: float | None = None) -> int:
     if kill_after is not None:
         time.sleep(kill_after)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)  # its workers are left to notice, as at a user's
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
@@ -165,10 +167,41 @@ def export(folder: Path) -> None:
     models.load(folder)
 
 
+def audit(folder: Path, executor: auditing.Processes | None = None) -> None:
+    """An audit in blocks, gone on with where it was."""
+    pictures, labels = data()[torch.arange(12)]
+    net = network().eval()
+    surefoot.audit(
+        net,
+        (pictures, net(pictures).argmax(1)),
+        explainers={"gradient": explain.Gradient(), "times input": explain.InputXGradient()},
+        attacks={"topk": attack.TopK(attack.Linf(0.05, steps=1), k=5)},
+        metrics=["spearman", "gini"],
+        draws=2,
+        block=1,
+        out=folder,
+        executor=executor,
+    )
+
+
+def shared_audit(folder: Path) -> None:
+    """The same with two processes at work."""
+    with auditing.Processes(2, threads=1) as executor:
+        audit(folder, executor)
+
+
+def audited(folder: Path) -> Content:
+    """The rows and pictures of an audit, to the byte, and all that it tells but times."""
+    state = json.loads((folder / "audit.json").read_text())
+    told = {n: v for n, v in state.items() if n not in ("started", "finished", "digest", "seconds")}
+    return contents(folder, ("audit.json", "blocks.jsonl")) | {"told": json.dumps(told)}
+
+
 def run(number: int, seed: int = 0) -> Tally:
-    """So many kills, two of three in training, the others in exports."""
-    tally = Tally()
-    exports = number // 3
-    survives(training, contents, number - exports, seed, tally, name="training")
-    survives(export, contents, exports, seed, tally, name="export")
+    """So many kills: a third each in training and audits, a fifth in exports, the rest in two."""
+    tally, third, fifth, rest = Tally(), number // 3, number // 5, number - number // 3 * 2
+    survives(training, contents, third, seed, tally, name="training")
+    survives(audit, audited, third, seed, tally, name="audit")
+    survives(export, contents, fifth, seed, tally, name="export")
+    survives(shared_audit, audited, rest - fifth, seed, tally, name="audit of two processes")
     return tally

@@ -101,9 +101,8 @@ def _open(settings: Settings, model: Any, data: _data.Data) -> Opening:
         "name": str(getattr(getattr(data, "dataset", None), "name", "")),
         "first": seen[-1].digest,
     }
-    names = _data.names_of(data) if settings.names is None else settings.names
     facts = settings.facts(plan, about)
-    work = Work(plan, source, names, identity(facts))
+    work = Work(plan, source, settings.named(data), identity(facts))
     return Opening(work, facts, chain(seen, pieces) if data.once else None)
 
 
