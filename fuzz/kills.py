@@ -169,7 +169,7 @@ def export(folder: Path) -> None:
 
 def audit(folder: Path, executor: auditing.Processes | None = None) -> None:
     """An audit in blocks, gone on with where it was."""
-    pictures, labels = data()[torch.arange(12)]
+    pictures = data()[torch.arange(12)][0]
     net = network().eval()
     surefoot.audit(
         net,
