@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-KINDS = ("calls", "commands", "damage", "folders", "threads", "kills")
+KINDS = ("calls", "commands", "damage", "folders", "threads", "interrupts", "kills")
 
 
 def main() -> int:

@@ -132,14 +132,14 @@ class Folder:
 
     def clear(self) -> None:
         """Remove what an audit wrote here, and nothing else."""
-        for path in list(self._own()):
+        for path in self.own():
             path.unlink(missing_ok=True)
 
-    def _own(self) -> Iterator[Path]:
-        yield self.path / STATE
-        yield self.path / LOG
-        yield from (self.path / GALLERY).glob("*.npz")
-        yield from (self.path / FOLDER).glob("*part-*.parquet*")
+    def own(self) -> list[Path]:
+        """The files of an audit that may be here."""
+        gallery = (self.path / GALLERY).glob("*.npz")
+        parts = (self.path / FOLDER).glob("*part-*.parquet*")
+        return [self.path / STATE, self.path / LOG, *gallery, *parts]
 
 
 def flat(state: Mapping[str, Any]) -> dict[str, Any]:

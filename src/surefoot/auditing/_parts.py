@@ -159,8 +159,9 @@ class OnDisk:
         """Remove what is half-written, double or damaged; the blocks that are damaged."""
         kept = self.done()
         wanted = {path.name for path in kept.values()}
-        for name in [entry.name for entry in os.scandir(self.folder) if entry.name not in wanted]:
-            (self.folder / name).unlink()
+        for path in list(self.folder.glob("*part-*.parquet*")):
+            if path.name not in wanted:
+                path.unlink()
         damaged = [block for block, path in kept.items() if not _whole(path, path.read_bytes())]
         for block in damaged:
             kept[block].unlink()

@@ -19,6 +19,7 @@ from surefoot.auditing._folder import Folder, check_same, flat
 from surefoot.auditing._parts import InMemory, OnDisk
 from surefoot.auditing._ranks import Ranks
 from surefoot.auditing._rehearsal import rehearse
+from surefoot.auditing._replaced import replacing
 from surefoot.auditing._result import AuditResult
 from surefoot.auditing._settings import Settings, identity
 from surefoot.auditing._source import Piece, Survey, Tally, check_used
@@ -76,8 +77,7 @@ def run(
         folder = Folder(Path(place))
         stack.enter_context(folder.claimed())
         opening = _open(settings, model, data)
-        if overwrite:
-            folder.clear()
+        stack.enter_context(replacing(folder, overwrite))
         if executor is None and ranks is None:
             return _here(settings, opening, folder, progress)
         result = _apart(settings, opening, folder, executor or ranks, progress)
