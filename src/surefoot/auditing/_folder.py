@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 from surefoot.auditing import _gallery
@@ -22,14 +23,26 @@ from surefoot.files import claim, make_folder, open_sealed, seal, write_whole
 
 STATE, LOG, GALLERY = "audit.json", "blocks.jsonl", "gallery"
 FORMAT = 2
+_METRIC = {"metric": str, "higher_is_better": bool | None, "ceiling": float | None}
+_AUDIT = {
+    **dict.fromkeys(("explainers", "attacks", "floors"), dict[str, str]),
+    "models": GenericAlias(dict, (str, {"type": str, "state": str})),
+    "metrics": GenericAlias(dict, (str, _METRIC)),
+    "reduction": str,
+    "block": int,
+    "data": {"first": str},
+    "software": {"surefoot": str},
+}
 _SCHEMA = {
     "format": int,
-    "audit": dict.fromkeys(("explainers", "metrics", "models", "attacks", "floors"), Any),
-    "survey": dict[str, Any],
+    "audit": _AUDIT,
+    "survey": {"samples": int | None, "stop": int | None, "batches": int},
     "versions": dict[str, str],
     "started": str,
     "finished?": str | None,
-    "samples?": dict[str, Any],
+    "samples?": {"seen": int, "correct": dict[str, int], "correct_for_all": int, "used": int},
+    "failed?": int,
+    "classes?": list[str] | None,
     "about?": dict[str, Any],
 }
 _FACTS = (

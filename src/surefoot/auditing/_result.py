@@ -11,6 +11,7 @@ from surefoot.auditing import _export, _tables
 from surefoot.auditing._controls import RANDOM_MAP
 from surefoot.auditing._folder import Folder, deep, flat
 from surefoot.auditing._gallery import Shown
+from surefoot.auditing._gather import Gathered, Key
 from surefoot.auditing._parts import InMemory, OnDisk
 from surefoot.auditing._replaced import replacing
 from surefoot.auditing._work import record_of, summed
@@ -225,12 +226,7 @@ class AuditResult:
 
     def _shown(self) -> tuple[str, "pd.DataFrame", list[str]]:
         table, missing = _tables.means(self.parts.read(), self.settings)
-        told = [
-            f"{' / '.join(key)}: mean of {one.n} of {one.n + one.dropped} values, the others are "
-            f"NaN{f' ({one.failed} failed)' if one.failed else ''}"
-            for key, one in missing
-        ]
-        return self._head(), table, told
+        return self._head(), table, _missing(missing)
 
     def __repr__(self) -> str:
         head, table, told = self._shown()
@@ -251,3 +247,18 @@ def _correct(by_model: Mapping[str, int]) -> str:
     if len(by_model) == 1:
         return str(*by_model.values())
     return ", ".join(f"{number} by {name}" for name, number in by_model.items())
+
+
+def _missing(found: Sequence[tuple[Key, Gathered]]) -> list[str]:
+    """Where values are missing; what is alike in one line."""
+    by_metric: dict[tuple[Any, ...], list[str]] = {}
+    for (*who, metric), one in found:
+        by_metric.setdefault((*who, one.n, one.dropped, one.failed), []).append(metric)
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for (model, explainer, *rest), metrics in by_metric.items():
+        alike.setdefault((model, *rest, ", ".join(metrics)), []).append(explainer)
+    return [
+        f"{model} / {', '.join(explainers)} / {attack} / {metrics}: mean of {n} of {n + dropped} "
+        f"values, the others are NaN{f' ({failed} failed)' if failed else ''}"
+        for (model, attack, n, dropped, failed, metrics), explainers in alike.items()
+    ]

@@ -105,7 +105,10 @@ class Settings:
 
     def named(self, data: Data) -> Sequence[str] | None:
         """A name for each sample: those that were given, or else the data set's."""
-        return names_of(data) if self.names is None else [str(name) for name in self.names]
+        names = names_of(data) if self.names is None else [str(name) for name in self.names]
+        # Names of files that are no UTF-8 hold what cannot be written.
+        safe = [name.encode("utf-8", "backslashreplace").decode() for name in names or ()]
+        return None if names is None else safe
 
     def facts(self, plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
         """What the results depend on, as JSON has it; `data` says which samples."""
