@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-import pyarrow
+import pyarrow as pa
 import torch
 from pyarrow import parquet
 from torch import nn
@@ -193,14 +193,14 @@ def shared_audit(folder: Path) -> None:
 
 
 def audited(folder: Path) -> Content:
-    """The rows and pictures of an audit, to the bit, and all that it tells but times and workers."""
+    """The rows and pictures of an audit, to the bit, and what it tells but times and workers."""
     state = json.loads((folder / "audit.json").read_text())
     told = {name: v for name, v in state.items() if name not in ("started", "finished", "digest")}
     rows = {}
     for path in sorted((folder / "samples").glob("part-*")):
-        sink = pyarrow.BufferOutputStream()
+        sink = pa.BufferOutputStream()
         table = parquet.read_table(path).replace_schema_metadata(None)
-        with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+        with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)
         block = path.name.rpartition("-")[0]
         if block in rows:
