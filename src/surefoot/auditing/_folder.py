@@ -8,7 +8,7 @@ read from the part. `samples/` is an Arrow data set of its own, see `_parts`.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import GenericAlias
@@ -17,9 +17,9 @@ from typing import Any
 from surefoot.auditing import _gallery
 from surefoot.auditing._gallery import Shown
 from surefoot.auditing._parts import FOLDER, OnDisk, read_part
-from surefoot.auditing._work import record_of
+from surefoot.auditing._work import check_record, record_of
 from surefoot.errors import SurefootError
-from surefoot.files import claim, make_folder, open_sealed, seal, write_whole
+from surefoot.files import claim, make_folder, open_sealed, parse_json, seal, write_whole
 
 STATE, LOG, GALLERY = "audit.json", "blocks.jsonl", "gallery"
 FORMAT = 2
@@ -59,7 +59,6 @@ _FACTS = (
     ),
     *("batch_size", "controls", "draws", "seed", "masks", "data", "software"),
 )
-_NUMBERS = ("block", "seen", "correct_for_all", "used", "failed")
 
 
 @dataclass(frozen=True)
@@ -126,12 +125,8 @@ class Folder:
         except FileNotFoundError:
             return found
         for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:  # torn by a kill
-                continue
-            whole = isinstance(record, dict) and all(type(record.get(n)) is int for n in _NUMBERS)
-            if whole and isinstance(record.get("correct"), dict):
+            with suppress(SurefootError):  # torn by a kill
+                record = check_record(parse_json(line, LOG))
                 found[record["block"]] = record
         return found
 
