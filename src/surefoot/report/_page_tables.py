@@ -95,16 +95,10 @@ def tables(result: AuditResult, numbers: Numbers) -> list[dict[str, Any]]:
         ]
         if not columns:
             continue
-        lines = [
-            {
-                "name": explainer,
-                "cells": [
-                    _cell(numbers.find(model, explainer, attack, metric), best)
-                    for attack in columns
-                ],
-            }
+        rows = {
+            explainer: [numbers.find(model, explainer, attack, metric) for attack in columns]
             for explainer in numbers.explainers
-        ]
+        }
         facts = result.settings["metrics"][metric]
         found.append(
             {
@@ -117,7 +111,10 @@ def tables(result: AuditResult, numbers: Numbers) -> list[dict[str, Any]]:
                     facts["higher_is_better"]
                 ],
                 "columns": [numbers.label(name) for name in columns],
-                "lines": lines,
+                "lines": [
+                    {"name": explainer, "cells": [_cell(row, best) for row in some]}
+                    for explainer, some in rows.items()
+                ],
                 "apart": _apart(numbers, model, metric, columns),
             }
         )
