@@ -1,0 +1,165 @@
+"""A network trained by an objective, and its audit: the cells of the training studies."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import surefoot
+from studies._cells import Cell, Found
+from surefoot import attack, gradients, models, train
+from surefoot.attack import Linf
+from surefoot.data import Samples
+
+_COLUMNS = ["sample", "explainer", "attack", "metric", "value", "label_kept"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set, its network, the ball in which both are attacked, and the top k of a map."""
+
+    name: str
+    train: Samples
+    test: Samples
+    network: str
+    options: Mapping[str, Any]
+    epsilon: float
+    k: int = 100
+
+    def build(self, seed: int) -> nn.Module:
+        """The untrained network of that seed."""
+        return models.build(
+            self.network, classes=len(self.train.classes), seed=seed, **self.options
+        )
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long networks train, and how much of them is measured.
+
+    Attributes:
+        steps: of training.
+        batch: of each.
+        images: test images whose maps are measured (those that the network gets right).
+        hard: how many of them meet the ensemble, too.
+        accuracy: test images for accuracy; PGD accuracy takes a tenth of them.
+        attack_steps: of attacks on maps.
+    """
+
+    steps: int = 4000
+    batch: int = 64
+    images: int = 200
+    hard: int = 30
+    accuracy: int = 10_000
+    attack_steps: int = 50
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is explained, and how it is attacked and measured."""
+
+    explainers: Mapping[str, Any]
+    attacks: Mapping[str, Any]
+    metrics: list[Any]
+    hard: Mapping[str, Any]
+
+
+def cell(
+    task: Task,
+    arm: str,
+    objective: train.Objective,
+    seed: int,
+    length: Length,
+    measures: Measures,
+    **loop: Any,
+) -> Cell:
+    """The network of that arm and seed, trained and measured."""
+    settings = {"optimizer": "Adam(lr=0.001)", "schedule": "CosineAnnealingLR()", **loop}
+    plan = train.Loop(length.steps, batch=length.batch, seed=seed, **settings)
+    return Cell(task.name, arm, seed, partial(_run, task, objective, plan, length, measures))
+
+
+def _run(
+    task: Task,
+    objective: train.Objective,
+    loop: train.Loop,
+    length: Length,
+    measures: Measures,
+    folder: Path,
+) -> Found:
+    began = time.process_time()
+    net = task.build(loop.seed)
+    every = max(1, length.steps // 8)
+    train.fit(
+        *(net, objective, task.train, loop),
+        out=folder / "training",
+        checkpoint_every=every,
+        resume=True,
+        progress=False,
+    )
+    net.eval()
+    trained = time.process_time() - began
+    values = pd.concat(
+        [
+            _audit(net, task, length.images, measures, measures.attacks, folder / "audit"),
+            _audit(net, task, length.hard, measures, measures.hard, folder / "hard"),
+        ]
+    ).drop_duplicates(_COLUMNS[:4])
+    facts = {
+        "objective": repr(objective),
+        "loop": repr(loop),
+        "network": f"{task.network} {dict(task.options)}",
+        "attacks": {name: repr(one) for name, one in {**measures.attacks, **measures.hard}.items()},
+        "explainers": {name: repr(one) for name, one in measures.explainers.items()},
+        "weights": hashlib.sha256(_bytes(net)).hexdigest()[:16],
+        "versions": {name: version(name) for name in ("surefoot", "torch")},
+        "training, seconds of processor": round(trained, 1),
+    }
+    return Found(values, _figures(net, task, length), facts)
+
+
+def _bytes(net: nn.Module) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in net.state_dict().values())
+
+
+def _figures(net: nn.Module, task: Task, length: Length) -> dict[str, float]:
+    """Accuracy on the test images, and under PGD-20 on a tenth of them."""
+    x, y = task.test.inputs[: length.accuracy], task.test.labels[: length.accuracy]
+    few = max(1, len(x) // 10)
+    size = task.epsilon / 10
+    pgd = attack.PGD(Linf(task.epsilon, steps=20, step_size=size, random_start=True))
+    return {
+        "accuracy": float((gradients.predict(net, x).argmax(1) == y).float().mean()),
+        "accuracy under PGD-20": float(pgd(net, x[:few], y[:few]).robust.float().mean()),
+    }
+
+
+def _audit(
+    net: nn.Module,
+    task: Task,
+    images: int,
+    measures: Measures,
+    attacks: Mapping[str, Any],
+    out: Path,
+) -> pd.DataFrame:
+    data = TensorDataset(task.test.inputs[:images], task.test.labels[:images])
+    loader = torch.utils.data.DataLoader(data, batch_size=50)
+    result = surefoot.audit(
+        *(net, loader),
+        explainers=measures.explainers,
+        attacks=attacks,
+        metrics=measures.metrics,
+        block=50,
+        draws=3,
+        out=out,
+    )
+    return result.frame()[_COLUMNS]
