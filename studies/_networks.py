@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -25,21 +25,23 @@ _COLUMNS = ["sample", "explainer", "attack", "metric", "value", "label_kept"]
 
 @dataclass(frozen=True)
 class Task:
-    """A data set, its network, the ball in which both are attacked, and the top k of a map."""
+    """A data set, its network, and the ball in which both are attacked.
+
+    Attributes:
+        name: of the data set here.
+        load: the samples of a split, "train" or "test"; called when they are needed.
+        network: of `models.names()`.
+        options: of it.
+        epsilon: radius of the L-infinity ball.
+        k: of the top of a map.
+    """
 
     name: str
-    train: Samples
-    test: Samples
+    load: Callable[[str], Samples]
     network: str
     options: Mapping[str, Any]
     epsilon: float
     k: int = 100
-
-    def build(self, seed: int) -> nn.Module:
-        """The untrained network of that seed."""
-        return models.build(
-            self.network, classes=len(self.train.classes), seed=seed, **self.options
-        )
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,12 @@ def _run(
     folder: Path,
 ) -> Found:
     began = time.process_time()
-    net = task.build(loop.seed)
+    samples, test = task.load("train"), task.load("test")
+    classes = len(samples.classes)
+    net = models.build(task.network, classes=classes, seed=loop.seed, **task.options)
     every = max(1, length.steps // 8)
     train.fit(
-        *(net, objective, task.train, loop),
+        *(net, objective, samples, loop),
         out=folder / "training",
         checkpoint_every=every,
         resume=True,
@@ -110,8 +114,8 @@ def _run(
     trained = time.process_time() - began
     values = pd.concat(
         [
-            _audit(net, task, length.images, measures, measures.attacks, folder / "audit"),
-            _audit(net, task, length.hard, measures, measures.hard, folder / "hard"),
+            _audit(net, test, length.images, measures, measures.attacks, folder / "audit"),
+            _audit(net, test, length.hard, measures, measures.hard, folder / "hard"),
         ]
     ).drop_duplicates(_COLUMNS[:4])
     facts = {
@@ -124,19 +128,19 @@ def _run(
         "versions": {name: version(name) for name in ("surefoot", "torch")},
         "training, seconds of processor": round(trained, 1),
     }
-    return Found(values, _figures(net, task, length), facts)
+    return Found(values, _figures(net, test, task.epsilon, length), facts)
 
 
 def _bytes(net: nn.Module) -> bytes:
     return b"".join(value.numpy().tobytes() for value in net.state_dict().values())
 
 
-def _figures(net: nn.Module, task: Task, length: Length) -> dict[str, float]:
+def _figures(net: nn.Module, test: Samples, epsilon: float, length: Length) -> dict[str, float]:
     """Accuracy on the test images, and under PGD-20 on a tenth of them."""
-    x, y = task.test.inputs[: length.accuracy], task.test.labels[: length.accuracy]
+    x, y = test.inputs[: length.accuracy], test.labels[: length.accuracy]
     few = max(1, len(x) // 10)
-    size = task.epsilon / 10
-    pgd = attack.PGD(Linf(task.epsilon, steps=20, step_size=size, random_start=True))
+    budget = Linf(epsilon, steps=20, step_size=epsilon / 10, random_start=True)
+    pgd = attack.PGD(budget)
     return {
         "accuracy": float((gradients.predict(net, x).argmax(1) == y).float().mean()),
         "accuracy under PGD-20": float(pgd(net, x[:few], y[:few]).robust.float().mean()),
@@ -145,13 +149,13 @@ def _figures(net: nn.Module, task: Task, length: Length) -> dict[str, float]:
 
 def _audit(
     net: nn.Module,
-    task: Task,
+    test: Samples,
     images: int,
     measures: Measures,
     attacks: Mapping[str, Any],
     out: Path,
 ) -> pd.DataFrame:
-    data = TensorDataset(task.test.inputs[:images], task.test.labels[:images])
+    data = TensorDataset(test.inputs[:images], test.labels[:images])
     loader = torch.utils.data.DataLoader(data, batch_size=50)
     result = surefoot.audit(
         *(net, loader),

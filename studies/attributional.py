@@ -5,6 +5,7 @@ steps of 64 at Adam 1e-3 with cosine decay. Every objective has its published we
 gives none, it is this project's choice and said in the objective's docstring.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def measures(task: Task, length: Length) -> Measures:
 def tasks(size: str, root: Path | None) -> list[Task]:
     """The data sets with their networks."""
     if size == "smoke":
-        return [_digits()]
+        return [Task("digits", _digits, "rar-cnn", {**NARROW, "size": 8}, 0.1, k=10)]
     return [
         _task("fashion-mnist", "fashion-mnist", root, 0.1),
         _task("mnist", "mnist", root, 0.3),
@@ -88,18 +89,19 @@ def tasks(size: str, root: Path | None) -> list[Task]:
 
 
 def _task(name: str, source: str, root: Path | None, epsilon: float, **options: Any) -> Task:
-    both = [data.load(source, split, root=root).samples() for split in ("train", "test")]
-    return Task(name, *both, "rar-cnn", {**NARROW, **options}, epsilon)
+    return Task(name, partial(_load, source, root), "rar-cnn", {**NARROW, **options}, epsilon)
 
 
-def _digits() -> Task:
+def _load(source: str, root: Path | None, split: str) -> Samples:
+    return data.load(source, split, root=root).samples()
+
+
+def _digits(split: str) -> Samples:
     found = datasets.load_digits()
     pixels = torch.from_numpy(found.images / 16).float()[:, None]
     names = tuple(str(digit) for digit in range(10))
-    whole = Samples(pixels, torch.from_numpy(found.target), names, name="digits")
-    first, last = range(1400), range(1400, len(whole))
-    options = {**NARROW, "size": 8}
-    return Task("digits", whole.take(first), whole.take(last), "rar-cnn", options, 0.1, k=10)
+    whole = Samples(pixels, torch.from_numpy(found.target), names, name=f"digits/{split}")
+    return whole.take(slice(1400) if split == "train" else slice(1400, None))
 
 
 def cells(size: str, root: Path | None) -> list[Cell]:
