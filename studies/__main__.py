@@ -11,9 +11,9 @@ import torch
 
 import studies
 from studies._cells import RESULTS, Cell
-from studies._page import write
+from studies._page import PAGES, write
 
-NAMES = ("attributional",)
+NAMES = ("decoys", "saliency", "attributional")
 
 
 def options() -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def main() -> None:
     smoke = chosen.size == "smoke"
     results = (chosen.runs / "smoke" if smoke else RESULTS) / chosen.study
     if chosen.page:
-        print(write(study.STUDY, results))
+        print(write(study.STUDY, results, results if smoke else PAGES))
         return
     torch.set_num_threads(chosen.threads)
     cells = [

@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from surefoot.auditing import AuditResult
 from surefoot.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 _FACTS = b"surefoot"
+_COLUMNS = ["sample", "explainer", "attack", "metric", "value", "label_kept"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,17 @@ class Found:
     figures: Mapping[str, float]
     facts: Mapping[str, Any]
 
+    @classmethod
+    def of(
+        cls,
+        audits: Sequence[AuditResult],
+        figures: Mapping[str, float],
+        facts: Mapping[str, Any],
+    ) -> "Found":
+        """The rows of audits; where two hold the same one, the first counts."""
+        values = pd.concat([audit.frame()[_COLUMNS] for audit in audits])
+        return cls(values.drop_duplicates(_COLUMNS[:4]), figures, facts)
+
     def save(self, path: Path) -> None:
         """Write one compressed file."""
         table = pa.Table.from_pandas(_compact(self.values), preserve_index=False)
@@ -48,6 +62,11 @@ class Found:
         table = pq.read_table(path)
         told = json.loads(table.schema.metadata[_FACTS])
         return cls(table.to_pandas(), told["figures"], told["facts"])
+
+
+def made_by() -> dict[str, Any]:
+    """Facts of every cell: the versions that made it."""
+    return {"versions": {name: version(name) for name in ("surefoot", "torch")}}
 
 
 def _compact(values: pd.DataFrame) -> pd.DataFrame:

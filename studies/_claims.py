@@ -9,7 +9,6 @@ import pandas as pd
 from studies._cells import Found
 
 Results = Mapping[tuple[str, str, int], Found]
-_DRAWS = 4999
 
 
 @dataclass(frozen=True)
@@ -68,45 +67,48 @@ def shared(results: Results) -> list[int]:
     return sorted(set.intersection(*seen)) if seen else []
 
 
-def per_sample(results: Results, arm: str, column: str, samples: Sequence[int]) -> np.ndarray:
-    """(seeds, samples) of "explainer | attack | metric"."""
-    explainer, attack, metric = column.split(" | ")
-    rows = []
-    for (_, other, _), found in results.items():
-        if other == arm:
-            values: pd.DataFrame = found.values
-            asked = values[
-                (values["explainer"] == explainer)
-                & (values["attack"] == attack)
-                & (values["metric"] == metric)
-            ]
-            if len(asked):
-                rows.append(asked.set_index("sample")["value"].reindex(samples).to_numpy(float))
+def per_sample(results: Results, place: str, samples: Sequence[int]) -> np.ndarray:
+    """(seeds, samples) of "arm > explainer | attack | metric"."""
+    arm, _, column = place.partition(" > ")
+    rows = [
+        asked.set_index("sample")["value"].reindex(samples).to_numpy(float)
+        for (_, other, _), found in results.items()
+        if other == arm
+        for asked in [_column(found, column)]
+        if len(asked)
+    ]
     return np.array(rows)
 
 
-def difference(
-    arm: str, other: str, column: str, *, scale: float = 1.0
-) -> Callable[[Results], Effect | None]:
-    """The effect "arm - other" in a column, on the samples that all networks get right.
+def _column(found: Found, column: str) -> pd.DataFrame:
+    values = found.values
+    for name, asked in zip(("explainer", "attack", "metric"), column.split(" | "), strict=True):
+        values = values[values[name] == asked]
+    return values
 
-    Seeds are paired where both arms have them; seeds and samples are drawn anew.
+
+def difference(a: str, b: str, *, scale: float = 1.0) -> Callable[[Results], Effect | None]:
+    """The effect "a - b" of two places, on the samples that all networks get right.
+
+    Seeds are paired where both arms have them; seeds and samples are drawn anew. `scale=-1` turns
+    it round where less is better.
     """
 
     def effect(results: Results) -> Effect | None:
         samples = shared(results)
-        seeds = [seed for _, name, seed in results if name == arm]
-        both = {seed for _, name, seed in results if name == other and seed in seeds}
+        first, second = (place.partition(" > ")[0] for place in (a, b))
+        seeds = {arm: {seed for _, name, seed in results if name == arm} for arm in (first, second)}
+        both = seeds[first] & seeds[second]
         paired = {key: one for key, one in results.items() if key[2] in both}
-        mine, theirs = (per_sample(paired, name, column, samples) for name in (arm, other))
-        if not len(mine) or mine.shape != theirs.shape or not mine.size:
+        mine, theirs = (per_sample(paired, place, samples) for place in (a, b))
+        if mine.shape != theirs.shape or not mine.size:
             return None
         return bootstrapped(scale * (mine - theirs))
 
     return effect
 
 
-def bootstrapped(differences: np.ndarray) -> Effect:
+def bootstrapped(differences: np.ndarray, draws: int = 4999) -> Effect:
     """The mean of (seeds, samples) with a percentile interval, both drawn anew.
 
     >>> bootstrapped(np.full((2, 5), 0.25))
@@ -117,8 +119,8 @@ def bootstrapped(differences: np.ndarray) -> Effect:
     seeds, samples = known.shape
     if not samples:
         return Effect(np.nan, np.nan, np.nan, seeds, 0)
-    over = source.integers(samples, size=(_DRAWS, samples))
-    which = source.integers(seeds, size=(_DRAWS, seeds))
+    over = source.integers(samples, size=(draws, samples))
+    which = source.integers(seeds, size=(draws, seeds))
     means = np.array([known[s][:, o].mean() for s, o in zip(which, over, strict=True)])
     low, high = np.quantile(means, [0.025, 0.975])
     return Effect(float(known.mean()), float(low), float(high), seeds, samples)

@@ -2,46 +2,23 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import surefoot
-from studies._cells import Cell, Found
+from studies._cells import Cell, Found, made_by
+from studies._tasks import Task
 from surefoot import attack, gradients, models, train
 from surefoot.attack import Linf
+from surefoot.auditing import AuditResult
 from surefoot.data import Samples
-
-_COLUMNS = ["sample", "explainer", "attack", "metric", "value", "label_kept"]
-
-
-@dataclass(frozen=True)
-class Task:
-    """A data set, its network, and the ball in which both are attacked.
-
-    Attributes:
-        name: of the data set here.
-        load: the samples of a split, "train" or "test"; called when they are needed.
-        network: of `models.names()`.
-        options: of it.
-        epsilon: radius of the L-infinity ball.
-        k: of the top of a map.
-    """
-
-    name: str
-    load: Callable[[str], Samples]
-    network: str
-    options: Mapping[str, Any]
-    epsilon: float
-    k: int = 100
 
 
 @dataclass(frozen=True)
@@ -71,7 +48,7 @@ class Measures:
 
     explainers: Mapping[str, Any]
     attacks: Mapping[str, Any]
-    metrics: list[Any]
+    metrics: Any
     hard: Mapping[str, Any]
 
 
@@ -112,23 +89,20 @@ def _run(
     )
     net.eval()
     trained = time.process_time() - began
-    values = pd.concat(
-        [
-            _audit(net, test, length.images, measures, measures.attacks, folder / "audit"),
-            _audit(net, test, length.hard, measures, measures.hard, folder / "hard"),
-        ]
-    ).drop_duplicates(_COLUMNS[:4])
+    audits = [_audit(net, test, length.images, measures, measures.attacks, folder / "audit")]
+    if length.hard:
+        audits.append(_audit(net, test, length.hard, measures, measures.hard, folder / "hard"))
     facts = {
         "objective": repr(objective),
-        "loop": repr(loop),
         "network": f"{task.network} {dict(task.options)}",
+        "loop": repr(loop),
         "attacks": {name: repr(one) for name, one in {**measures.attacks, **measures.hard}.items()},
         "explainers": {name: repr(one) for name, one in measures.explainers.items()},
         "weights": hashlib.sha256(_bytes(net)).hexdigest()[:16],
-        "versions": {name: version(name) for name in ("surefoot", "torch")},
+        **made_by(),
         "training, seconds of processor": round(trained, 1),
     }
-    return Found(values, _figures(net, test, task.epsilon, length), facts)
+    return Found.of(audits, _figures(net, test, task.epsilon, length), facts)
 
 
 def _bytes(net: nn.Module) -> bytes:
@@ -154,10 +128,10 @@ def _audit(
     measures: Measures,
     attacks: Mapping[str, Any],
     out: Path,
-) -> pd.DataFrame:
+) -> AuditResult:
     data = TensorDataset(test.inputs[:images], test.labels[:images])
     loader = torch.utils.data.DataLoader(data, batch_size=50)
-    result = surefoot.audit(
+    return surefoot.audit(
         *(net, loader),
         explainers=measures.explainers,
         attacks=attacks,
@@ -166,4 +140,3 @@ def _audit(
         draws=3,
         out=out,
     )
-    return result.frame()[_COLUMNS]

@@ -33,10 +33,10 @@ class Study:
     claims: Sequence[Claim]
 
 
-def write(study: Study, results: Path) -> Path:
-    """Write docs/studies/NAME.md; its path."""
-    PAGES.mkdir(parents=True, exist_ok=True)
-    path = PAGES / f"{study.name}.md"
+def write(study: Study, results: Path, folder: Path) -> Path:
+    """Write NAME.md into the folder; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{study.name}.md"
     write_whole(path, page(study, load(results)).encode())
     return path
 
@@ -85,21 +85,27 @@ def _maps(study: Study, results: Results) -> str:
     samples = shared(results)
     rows = []
     for arm in arms(results):
-        found = [per_sample(results, arm, column, samples) for column in study.columns.values()]
+        places = [f"{arm} > {column}" for column in study.columns.values()]
+        found = [per_sample(results, place, samples) for place in places]
         rows.append([arm, *(float(np.nanmean(each)) if each.size else "" for each in found)])
     head = f"On the {len(samples)} samples that all networks get right:"
     return head + "\n\n" + table(["arm", *study.columns], rows)
 
 
 def _settings(results: Results) -> str:
+    """What made each arm, from its first cell."""
     first: dict[str, Mapping[str, Any]] = {}
     for (data, arm, _), found in results.items():
         first.setdefault(f"{data}/{arm}", found.facts)
-    rows = [
-        [name, f"`{facts['objective']}`", facts["training, seconds of processor"]]
-        for name, facts in first.items()
-    ]
-    return table(["cell", "objective", "training, seconds of processor"], rows)
+    return "\n".join(f"- **{name}**: {_told(facts)}" for name, facts in first.items())
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    parts = []
+    for name, fact in facts.items():
+        inside = [f"{key} `{one}`" for key, one in fact.items()] if isinstance(fact, dict) else []
+        parts.append(f"{name}: {', '.join(inside) or f'`{fact}`'}")
+    return "; ".join(parts)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
