@@ -70,7 +70,7 @@ def _digest(state: Mapping[str, Tensor], known: Mapping[str, Any]) -> str:
     found = hashlib.sha256(json.dumps([known["mean"], known["std"]]).encode())
     for name, value in sorted(state.items()):
         found.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        found.update(value.flatten().view(torch.uint8).numpy())
+        found.update(value.flatten().view(torch.uint8).numpy().data)
     return f"sha256:{found.hexdigest()}"
 
 
