@@ -15,7 +15,7 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     ("kind", "number"),
-    [(calls, 250), (commands, 12), (damage, 10), (kills, 8), (threads, 24), (interrupts, 42)],
+    [(calls, 250), (commands, 12), (damage, 10), (kills, 8), (threads, 24), (interrupts, 21)],
     ids=lambda kind: getattr(kind, "__name__", None),
 )
 def test_nothing_comes_raw(kind, number):
