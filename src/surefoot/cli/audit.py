@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from surefoot import attack, auditing, data, explain, gradients
+from surefoot import attack, auditing, certify, data, explain, gradients
 from surefoot.cli._options import add, written
 from surefoot.cli._photographs import photographs_parser
 from surefoot.cli._shared import load_model, try_model
@@ -164,7 +164,7 @@ def _asked(settings: Any) -> auditing.Settings:
     return auditing.Settings(
         explainers={name: explain.parse(text) for name, text in settings.explainers.items()},
         attacks={name: _attack(text) for name, text in settings.attacks.items()},
-        metrics=settings.metrics,
+        metrics=[_metric(text) for text in settings.metrics],
         reduction=settings.reduction,
         limit=settings.limit,
         block=settings.block,
@@ -174,6 +174,11 @@ def _asked(settings: Any) -> auditing.Settings:
         about={"command": f"surefoot audit --config {shlex.quote(f'{settings.out}/audit.yaml')}"}
         | {"model": settings.model, "data": settings.data or "photographs, by predicted class"},
     )
+
+
+def _metric(text: str) -> Any:
+    """A metric's name, or a certified floor."""
+    return certify.FLOORS.parse(text) if "(" in text else text
 
 
 def _attack(text: str) -> Recipe:
