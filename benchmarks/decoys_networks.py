@@ -85,11 +85,19 @@ def networks(folder: Path | None) -> dict[str, tuple[Callable[[], nn.Module], in
     return found
 
 
+def cut_off(output: Tensor) -> Tensor:
+    """The tensor without its history; in place, for a module may hand on its very input."""
+    try:
+        return output.detach_()
+    except RuntimeError:  # a view
+        return output.detach()
+
+
 def is_cut(model: nn.Module, layer: str, image: Tensor) -> bool:
     """Whether the logits have no gradient in the input once the layer's output is detached."""
 
     def detached(_module: nn.Module, _args: Any, output: Any) -> Any:
-        return output.detach() if isinstance(output, Tensor) else tuple(o.detach() for o in output)
+        return cut_off(output) if isinstance(output, Tensor) else tuple(map(cut_off, output))
 
     handle = model.get_submodule(layer).register_forward_hook(detached)
     try:
@@ -199,7 +207,8 @@ def lattice(name: str, make: Callable[[], nn.Module], image: Tensor) -> dict[str
     for what, one in (("decoy map", decoy), ("base map", base)):
         row[f"packing, {what}"] = harmonics(one, period)
         row[f"patches, {what}"] = harmonics(one, d.patch)
-        row[f"strides, {what}"] = uneven(one)
+        row[f"spread by patches, {what}"] = uneven(one, d.patch)
+        row[f"spread by strides, {what}"] = uneven(one)
     return row
 
 
