@@ -30,6 +30,7 @@ EXPLAINERS = {
 }
 ATTACKS = {"topk": "TopK(Linf(1/255, steps=10), k=0.05)", "jpeg": "JPEG(quality=75)"}
 SOME_FAILED = 1
+_PATIENCE = 20  # seconds until a scheduler has answered
 STATUS = "status"
 
 
@@ -190,13 +191,25 @@ def _attack(text: str) -> Recipe:
 def _executor(settings: Any) -> Iterator[Executor | None]:
     """Who does the blocks."""
     if settings.dask is not None:
-        with optional("distributed", "dask").Client(settings.dask) as client:
+        with _cluster(settings.dask) as client:
             yield client.get_executor()
     elif settings.workers:
         with auditing.Processes(settings.workers, None, settings.worker_devices or ()) as executor:
             yield executor
     else:
         yield None
+
+
+def _cluster(address: str) -> Any:
+    """A client of the Dask scheduler there."""
+    distributed = optional("distributed", "dask")
+    try:
+        return distributed.Client(address, timeout=_PATIENCE)
+    except (OSError, ValueError, TypeError) as error:
+        raise SurefootError(
+            f"--dask={address}: {error}; expected the address of a scheduler that runs, such as "
+            "tcp://127.0.0.1:8786"
+        ) from error
 
 
 def _config(settings: Any) -> bytes:
