@@ -1,10 +1,11 @@
 # make demo: saliency maps of real photographs.  make test: the tests.  make lint: style, types, imports.
+# make docs: the site, in site/.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format clean
+.PHONY: demo docs test lint format clean
 
 demo: $(VENV)/demo.done
 	@mkdir -p demo-output
@@ -21,12 +22,17 @@ lint: $(VENV)/dev.done
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Warnings are errors, links and anchors are checked: mkdocs.yml.
+docs: $(VENV)/dev.done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "The site is site/index.html."
+
 format: $(VENV)/dev.done
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-output site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The code is installed in place, so only new requirements make these run again. foolbox brings a
 # labelled photograph; the packages that it asks for are not needed for that. Without build

@@ -1,0 +1,6 @@
+"""The notebooks as pages."""
+
+
+def pages() -> dict[str, str]:
+    """Markdown by path."""
+    return {}
