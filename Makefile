@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo docs test lint format clean
+.PHONY: demo docs notebooks test lint format clean
 
 demo: $(VENV)/demo.done
 	@mkdir -p demo-output
@@ -26,6 +26,10 @@ lint: $(VENV)/dev.done
 docs: $(VENV)/dev.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "The site is site/index.html."
+
+# Run anew, in place; the site shows what they were last run with.
+notebooks: $(VENV)/dev.done
+	$(BIN)/python examples/notebooks.py
 
 format: $(VENV)/dev.done
 	$(BIN)/ruff check --fix .

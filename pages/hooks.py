@@ -3,11 +3,19 @@
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from pages import links, maths, notebooks, options, recipes, reference
 
+# What the theme leaves out for those who use a keyboard or a screen reader.
+FOCUSABLE = {
+    "<table>": '<div class="wide" tabindex="0"><table>',
+    "</table>": "</table></div>",
+    "<pre><span></span><code>": '<pre tabindex="0"><span></span><code>',
+}
+SEARCH = '<div class="md-search" data-md-component="search" role="dialog"'
 OWN = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 
 
@@ -36,3 +44,17 @@ def on_nav(nav: Any, config: MkDocsConfig, files: Files) -> Any:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links out of docs/."""
     return links.carried(page.file.src_uri, markdown, files, config)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """What is wider than the screen scrolls by itself, by keyboard, too."""
+    for plain, focusable in FOCUSABLE.items():
+        html = html.replace(plain, focusable)
+    return html
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """The search has a name."""
+    if SEARCH not in output:
+        raise PluginError("the theme's search is written otherwise: see pages/hooks.py")
+    return output.replace(SEARCH, f'{SEARCH} aria-label="Search"')

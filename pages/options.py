@@ -13,7 +13,7 @@ Every option can stand in a YAML file, too (`--config FILE.yaml`, its dashes wri
 underscores); a run leaves such a file beside its results. Recipes are written as
 [in Python](recipes.md).
 
-| command | |
+| command | what it does |
 |---|---|"""
 
 
@@ -38,7 +38,7 @@ def _command(parser: Any) -> list[str]:
             continue
         if group.title not in ("positional arguments", "options"):
             lines += [f"**{_escaped(group.title)}**", ""]
-        lines += ["| option | | default |", "|---|---|---|"]
+        lines += ["| option | what it says | default |", "|---|---|---|"]
         lines += [f"| {_spelt(one)} | {_escaped(one.help)} | {_default(one)} |" for one in shown]
         lines.append("")
     return lines

@@ -52,7 +52,7 @@ def pages() -> dict[str, str]:
     """Markdown by path."""
     lines = [HEAD]
     for title, package, family in FAMILIES:
-        lines += [f"## {title}", "", "| recipe with its defaults | |", "|---|---|"]
+        lines += [f"## {title}", "", "| recipe with its defaults | what it is |", "|---|---|"]
         lines += [
             f"| [`{name}`][surefoot.{package}.{name}]`{_settings(kind)}` | {first_line(kind)} |"
             for name, kind in family.known().items()

@@ -58,7 +58,7 @@ def _page(name: str, title: str) -> str:
     lines = [f"# {title}: `surefoot.{name}`", "", told, ""]
     found = names(package)
     plain = [one for one in found if inspect.ismodule(getattr(package, one))]
-    lines += ["| name | |", "|---|---|"]
+    lines += ["| name | what it is |", "|---|---|"]
     lines += [
         f"| [`{one}`][surefoot.{name}.{one}] | {first_line(getattr(package, one))} |"
         for one in found

@@ -64,6 +64,10 @@ class Tab:
     async def open(self, address, width, dark):
         """Go there, with a screen of that width in light or dark."""
         self.events.clear()
+        await self.ask("Page.navigate", url="about:blank")
+        if address.startswith("http"):  # the reader's last choice of colours
+            origin = "/".join(address.split("/")[:3])
+            await self.ask("Storage.clearDataForOrigin", origin=origin, storageTypes="all")
         await self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,

@@ -5,6 +5,7 @@ the files they read. Networks and photographs that would be fetched are replaced
 """
 
 import importlib
+import json
 import re
 import shlex
 import warnings
@@ -144,3 +145,53 @@ def test_commands_are_ones_that_exist(page, line, given):
 
     settings = make_parser().parse_args(joined(words))
     assert settings.command == words[0]
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
+def test_links_lead_to_files_of_the_repository(page):
+    """As GitHub shows the pages; what the site makes of them is checked with the site."""
+    made = ("docs/reference/", "docs/contributing/house.md", "docs/notebooks/", "docs/changes.md")
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path = (ROOT / page).parent.joinpath(target).resolve()
+        known = path.exists() or path.relative_to(ROOT.resolve()).as_posix().startswith(made)
+        assert known, target
+
+
+NOTEBOOKS = sorted(path.stem for path in ROOT.glob("docs/notebooks/*.ipynb"))
+
+
+def cells(name):
+    told = json.loads((ROOT / f"docs/notebooks/{name}.ipynb").read_text(encoding="utf-8"))
+    return ["".join(cell["source"]) for cell in told["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_run(name, given):
+    """As plain code; one of them below in a kernel of Jupyter's."""
+    for package in ("pandas", "pyarrow", "jinja2") if name == "audit" else ():
+        pytest.importorskip(package)
+    names = {"__name__": "notebook"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.SurefootWarning)
+        for number, cell in enumerate(cells(name)):
+            exec(compile(cell, f"{name}, cell {number}", "exec"), names)  # noqa: S102 (our own)
+
+
+def test_a_notebook_opens_in_jupyter(tmp_path):
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(ROOT / "docs/notebooks/train.ipynb", nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    done = nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}})
+    assert "% right" in str(done.execute().cells[2].outputs)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_are_light(name):
+    path = ROOT / f"docs/notebooks/{name}.ipynb"
+    assert path.stat().st_size < 500_000
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert all(cell.get("execution_count") for cell in told["cells"] if cell["cell_type"] == "code")
