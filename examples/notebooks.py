@@ -44,6 +44,8 @@ def main(chosen: list[str]) -> None:
         for cell in notebook.cells:
             cell.metadata = {}
             for output in cell.get("outputs", ()):
+                if output.get("name") == "stderr":  # warnings, with the paths of this machine
+                    sys.exit(f"{path.name}: {output['text']}")
                 small(output)
         nbformat.write(notebook, path)
         print(f"docs/notebooks/{path.name}: {path.stat().st_size // 1000} kB")
