@@ -19,6 +19,7 @@ test: $(VENV)/dev.done
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell docs src pages examples *.md
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
