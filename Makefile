@@ -25,7 +25,7 @@ lint: $(VENV)/dev.done
 
 # Warnings are errors, links and anchors are checked: mkdocs.yml.
 docs: $(VENV)/dev.done
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo "The site is site/index.html."
 
 # Run anew, in place; the site shows what they were last run with.

@@ -72,7 +72,6 @@ def methods() -> Figure:
         "Integrated\nGradients": plain,
         "SmoothGrad": explain.SmoothGrad(explain.Gradient(), samples=16),
         "Expected\nGradients": explain.ExpectedGradients(background, samples=16),
-        "captum:\nGuidedBackprop": explain.Captum("GuidedBackprop"),
         "captum:\nLayerGradCam": explain.Captum("LayerGradCam", layer="module._blocks.15"),
         "Decoy of\nGradient": explain.Decoy(explain.Gradient(), decoys=50),
         "Decoy of\nSmoothGrad": explain.Decoy(

@@ -18,6 +18,7 @@ for package in ("mkdocs", "material", "mkdocstrings", "latex2mathml", "nbconvert
 
 from tests.browser import CHROMIUM, browser, served  # noqa: E402 (tornado is dask's)
 
+pytestmark = pytest.mark.xdist_group("site")  # one build and one browser for all
 ROOT = Path(__file__).parents[1]
 AXE = Path(os.environ.get("AXE_CORE", ROOT / "node_modules/axe-core/axe.min.js"))
 SOURCES = ("docs/**/*.md", "docs/**/*.ipynb", "pages/*.py", "src/**/*.py", "*.md", "mkdocs.yml")
@@ -29,9 +30,17 @@ LOOKED_AT = [
     ("attacks.html", 375, True),
     ("gallery.html", 1440, True),
     ("notebooks/explain.html", 375, False),
-    ("reference/metric.html", 1440, True),
+    ("reference/errors.html", 1440, True),
     ("reference/command-line.html", 375, False),
 ]
+
+if os.environ.get("EVERY_PAGE"):  # by hand: some minutes
+    EVERY = sorted(
+        path.relative_to(ROOT / "site").as_posix() for path in ROOT.glob("site/**/*.html")
+    )
+    SIZES = [(375, False), (375, True), (1440, False), (1440, True)]
+    OTHERS = ("404.html", "audit-example/photographs.html")
+    LOOKED_AT = [(one, *size) for one in EVERY if one not in OTHERS for size in SIZES]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +51,7 @@ def site(tmp_path_factory):
     if ready.is_file() and ready.stat().st_mtime > newest:
         return ready.parent
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)]
     told = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stdout + done.stderr
