@@ -96,6 +96,11 @@ class FGSM(_Ascent):
     Args:
         budget: an `Linf` or `L2`; its steps, step size, restarts and start are ignored.
         loss: see `PGD`.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf
+    >>> FGSM(Linf(0.1))(torch.nn.Linear(4, 3).eval(), torch.rand(2, 4), 0).inputs.shape
+    torch.Size([2, 4])
     """
 
     def search(self, request: Query, box: Box) -> Tensor:

@@ -32,6 +32,11 @@ class Explanation:
         layout: what the axes of the inputs mean; None where three axes were left unsaid.
         labels: class names in the order of the logits, where the model has them.
         model: its name, where it was loaded by one.
+
+    >>> from surefoot.explain import Gradient
+    >>> found = Gradient().explain(torch.nn.Linear(4, 3).eval(), torch.rand(2, 4))
+    >>> found.attributions.shape, found.probabilities.shape
+    (torch.Size([2, 4]), torch.Size([2, 3]))
     """
 
     explainer: "Explainer"
