@@ -189,11 +189,15 @@ def test_functions_and_numbers():
 def test_a_mode_that_nothing_reads_makes_no_difference():
     model = make_net().train()
     bind(Gradient(), model).attribute(make_inputs(), 1)
-    quantus(Gradient())(model, make_inputs().numpy(), np.array([0, 1, 2, 0, 1]))
     assert all(module.training for module in model.modules())
+    # Quantus's metrics call the model themselves and count on its own function's model.eval()
+    quantus(Gradient())(model, make_inputs().numpy(), np.array([0, 1, 2, 0, 1]))
+    assert not any(module.training for module in model.modules())
     dropping = nn.Sequential(nn.Linear(4, 3), nn.Dropout()).double()
     with pytest.raises(SurefootError, match=r"training mode.*model.eval\(\)"):
         bind(Gradient(), dropping).attribute(make_inputs(), 1)
+    with pytest.raises(SurefootError, match=r"training mode.*model.eval\(\)"):
+        quantus(Gradient())(dropping, make_inputs().numpy(), np.array([0, 1, 2, 0, 1]))
     assert all(module.training for module in dropping.modules())
 
 

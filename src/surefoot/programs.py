@@ -105,16 +105,24 @@ def evaluate(module: nn.Module) -> None:
         part.training = False
 
 
+def settle(model: nn.Module) -> list[nn.Module]:
+    """Put a model whose mode makes no difference into evaluation mode; what was not in it.
+
+    Any other model is left as it is.
+    """
+    training = [module for module in model.modules() if getattr(module, "training", False)]
+    if any(reads_mode(module) for module in training):
+        return []
+    for module in training:
+        module.training = False
+    return training
+
+
 @contextmanager
 def evaluated(model: nn.Module) -> Iterator[None]:
     """A model whose mode makes no difference, in evaluation mode meanwhile."""
-    training = [module for module in model.modules() if getattr(module, "training", False)]
-    if any(reads_mode(module) for module in training):
-        yield  # and be refused
-        return
+    training = settle(model)
     try:
-        for module in training:
-            module.training = False
         yield
     finally:
         for module in training:
