@@ -123,7 +123,7 @@ def loss_and_slope(request: Query, loss: Loss, *, targeted: bool = False) -> tup
             lost.append((logits.argmax(1) == some.target) == targeted)
             return sign * gradients.class_scores(logits, some.target, score)
 
-        return (*gradients.value_and_gradient(value, some.inputs), lost[0])
+        return (*gradients.value_and_gradient(value, some.inputs, needed=True), lost[0])
 
     rows = rows_per_batch(request.inputs, None)
     for (samples, _), (value, gradient, lost) in each_block(len(values), 1, rows, compute):
