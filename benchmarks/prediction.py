@@ -11,6 +11,7 @@ Needs foolbox with what it asks for (`pip install foolbox`), which the library d
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,10 @@ def compared(net: nn.Module, x: Tensor, y: Tensor) -> list[dict[str, Any]]:
     """Every setting on one network."""
     rows = []
     for norm, radii in RADII.items():
-        for radius in radii:
-            for steps in STEPS:
-                setting = (net, x, y, norm, radius, steps)
-                rows.append(
-                    {
-                        **{"norm": norm, "radius": radius, "steps": steps},
-                        **{"surefoot": ours(*setting), "foolbox": theirs(*setting)},
-                    }
-                )
+        for radius, steps in product(radii, STEPS):
+            setting = (net, x, y, norm, radius, steps)
+            left = {"surefoot": ours(*setting), "foolbox": theirs(*setting)}
+            rows.append({"norm": norm, "radius": radius, "steps": steps, **left})
     return rows
 
 

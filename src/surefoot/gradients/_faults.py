@@ -150,7 +150,7 @@ class _Keeping(TorchFunctionMode):
     def __torch_function__(
         self,
         func: Callable[..., Any],
-        types: Any,  # noqa: ARG002 (PyTorch passes it)
+        types: Any,
         args: Any = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:

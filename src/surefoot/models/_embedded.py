@@ -115,9 +115,7 @@ class Embedded:
                 return self.embeddings[number].view(output.shape).clone()
         return self._mixed(flat, output, texts) if texts else None
 
-    def _mixed(
-        self, flat: Tensor, output: Tensor, texts: Sequence[tuple[int, int, int]]
-    ) -> Tensor:
+    def _mixed(self, flat: Tensor, output: Tensor, texts: Sequence[tuple[int, int, int]]) -> Tensor:
         rows = output.reshape(len(flat), -1)
         for number, start, end in texts:
             here = (flat >= start) & (flat < end)

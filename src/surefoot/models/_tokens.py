@@ -32,7 +32,7 @@ class Tokens(Tensor):
     def __torch_function__(
         cls,
         func: Callable[..., Any],
-        types: Any,  # noqa: ARG003 (PyTorch passes it)
+        types: Any,
         args: Any = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:

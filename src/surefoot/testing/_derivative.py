@@ -59,9 +59,7 @@ def _maker(explainer: Explainer, request: Query) -> tuple[Maps, str]:
     told: Any = {"extra": request.extra, "layout": request.layout}
     if not hasattr(explainer, "at_offsets"):
         return (
-            lambda graph: cast(
-                Tensor, explainer(model, inputs, target, create_graph=graph, **told)
-            )
+            lambda graph: cast(Tensor, explainer(model, inputs, target, create_graph=graph, **told))
         ), note
     held: Any = explainer
     offsets = held.offsets(model, inputs.detach(), **told)
