@@ -92,12 +92,15 @@ def run(settings: Any) -> int:
         return 0
     ranks = auditing.Ranks.of() if settings.ranks else None
     out, seen = make_folder(settings.out), sys.stderr.isatty()
+    config = out / "audit.yaml"
+    if not config.exists() and (ranks is None or not ranks.rank):
+        write_whole(config, _config(settings))  # already now, to go on with after a kill
     with _executor(settings) as executor:
         given = (asked, model, loader, out, settings.overwrite, executor, seen)
         result = auditing.run(*given, ranks=ranks)
     if ranks is not None and ranks.rank:
         return 0  # the first one tells
-    write_whole(out / "audit.yaml", _config(settings))
+    write_whole(config, _config(settings))
     print(result)
     page = out / "audit.html"
     result.html(page)
@@ -193,7 +196,7 @@ def _executor(settings: Any) -> Iterator[Executor | None]:
 
 def _config(settings: Any) -> bytes:
     used: Mapping[str, Any] = {"photos": list(settings.photo or settings.photos or []) or None}
-    return written(parser(), settings, "audit", **used)
+    return written(parser(), settings, "audit", **used, overwrite=False, dry_run=False)
 
 
 def _only(given: Sequence[str]) -> str:
