@@ -309,7 +309,8 @@ def test_help_speaks_of_options_alone(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "Exit codes: 0, all went well; 2, something given cannot be used" in said
+    assert "Exit codes: 0, all went well; 1, an audit in which something failed" in said
+    assert "2, something given cannot be used" in said
 
 
 def test_options_are_the_same_in_all_commands():

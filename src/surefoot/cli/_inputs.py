@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from surefoot.data import Fit, dimensions, locate
+from surefoot.data import Fit
 from surefoot.errors import SurefootError, SurefootWarning
 
 # What a folder's other files are not taken for.
@@ -75,17 +75,15 @@ def _pictures(photo: str, files: Iterator[Path], what: str) -> list[str]:
     return found
 
 
-def check(photos: Sequence[str], size: int, fit: Fit) -> list[str]:
-    """Look at the head of each photograph; what part of it the model sees, "" for all.
+def check(
+    photos: Sequence[str], sizes: Sequence[tuple[int, int]], size: int, fit: Fit
+) -> list[str]:
+    """Warn of odd widths and heights; what part of each photograph the model sees, "" for all."""
+    each = zip(photos, sizes, strict=True)
+    return [_check(photo, wide, high, size, fit) for photo, (wide, high) in each]
 
-    Raises:
-        SurefootError: one that is not there, or no picture.
-    """
-    return [_check(photo, size, fit) for photo in photos]
 
-
-def _check(photo: str, size: int, fit: Fit) -> str:
-    wide, high = dimensions(locate(photo))
+def _check(photo: str, wide: int, high: int, size: int, fit: Fit) -> str:
     short, long = sorted((wide, high))
     if size >= _ENLARGED * short:
         _warn(

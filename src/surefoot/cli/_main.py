@@ -56,9 +56,9 @@ def make_parser() -> ArgumentParser:
     """The parser of all commands."""
     parser = ArgumentParser(
         prog="surefoot",
-        description="Saliency maps that can be trusted. Exit codes: 0, all went well; 2, something "
-        "given cannot be used, and one line on standard error says what; 130, interrupted, with "
-        "what was finished written.",
+        description="Saliency maps that can be trusted. Exit codes: 0, all went well; 1, an "
+        "audit in which something failed on some samples; 2, something given cannot be used, and "
+        "one line on standard error says what; 130, interrupted, with what was finished written.",
         exit_on_error=False,
         formatter_class=Help,
         allow_abbrev=False,

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from surefoot import report
 from surefoot.certify import Certificate, Certifier, Exact, Frequencies, Smoothed, join_certificates
-from surefoot.cli import _outputs, _photographs as photographs
+from surefoot.cli import _outputs, _pages, _photographs as photographs
 from surefoot.cli._options import add
+from surefoot.cli._pages import Page
 from surefoot.cli._photographs import Case
 from surefoot.explain import parse
 from surefoot.files import write_tensors
@@ -30,7 +31,7 @@ def parser() -> ArgumentParser:
     add(
         options,
         "explainer exact k sigma draws tau alpha noise reduction seed target percentile picture "
-        "out save_mask",
+        "rows out save_mask force",
         explainer={
             "default": "Gradient()",
             "help": "whose maps are certified: any, such as IntegratedGradients(steps=16); with "
@@ -55,13 +56,14 @@ def run(settings: Any) -> None:
         SurefootError: an option, a photograph or a file that cannot be used.
     """
     photos = photographs.given(settings, "certify")
-    photographs.check_files(settings, settings.save_mask)
+    photographs.check_files(settings, photos, settings.save_mask)
     certifier = _certifier(settings)
     case = photographs.load(settings, photos)
-    photographs.each_photograph(
+    _pages.each_photograph(
+        settings,
         case,
         lambda image, _: certifier(case.model, image, case.target).to(torch.device("cpu")),
-        lambda finished: _write(settings, case, finished),
+        lambda page, finished: _write(settings, page, finished),
         verbs=("certifying", "certified"),
     )
 
@@ -84,32 +86,29 @@ def _certifier(settings: Any) -> Certifier[Any]:
     )
 
 
-def _write(settings: Any, case: Case, finished: list[Certificate]) -> None:
-    whole = join_certificates(finished)
-    names = case.names(len(finished))
-    files: list[str | Path] = []
+def _write(settings: Any, page: Page, finished: list[Certificate]) -> dict[str, Any]:
+    whole, names = join_certificates(finished), page.case.names
+    files: list[Path] = []
     if settings.save_mask:
-        recipe = {"certifier": repr(whole.recipe)}
-        write_tensors(Path(settings.save_mask), _content(whole), recipe)
-        files.append(settings.save_mask)
+        files.append(page.path(settings.save_mask))
+        write_tensors(files[0], _content(whole), {"certifier": repr(whole.recipe)})
     figure = report.certificate_picture(
-        whole, labels=case.card.labels, names=names, size=settings.picture
+        whole, labels=page.case.card.labels, names=names, size=settings.picture
     )
-    files[:0] = photographs.write_picture(
+    files[:0] = _pages.write_picture(
         settings,
-        case,
-        len(finished),
+        page,
         report.render(figure, Path(settings.out).suffix.lower()),
         command="certify",
         parser=parser(),
         used={},
     )
     _outputs.say(settings, report.certificate_table(whole, names))
-    _outputs.tell(settings, _found(case, whole, files))
     _outputs.wrote(settings, files)
+    return _found(page.case, whole, files)
 
 
-def _found(case: Case, whole: Certificate, files: list[str | Path]) -> dict[str, Any]:
+def _found(case: Case, whole: Certificate, files: list[Path]) -> dict[str, Any]:
     """What was found, by name."""
     shares = ("certified", "certified_in", "certified_out", "overlap")
     each = [
