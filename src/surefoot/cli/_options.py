@@ -68,7 +68,11 @@ OPTIONS: Mapping[str, Option] = {
         _N,
         32,
     ),
-    "preview": Option(bool, "show a plain gradient map in the terminal at once"),
+    "preview": Option(
+        bool,
+        "show the first photograph's plain gradient in the terminal at once, its map when it is "
+        "there",
+    ),
     "overlay": Option(
         str, "also draw the map over the photograph at the photograph's own size", "FILE.png"
     ),

@@ -187,4 +187,4 @@ def _image(photo: str, card: models.Card, fit: Fit = "crop") -> Tensor:
             f"{card.name} is to take inputs of {channels} channels, expected 3, or 1 for grey; "
             "photographs have no others"
         )
-    return load_pixels(locate(photo), size, channels, fit)[None].float() / 255
+    return load_pixels(locate(photo), size, channels, fit)[None].float().div_(255)

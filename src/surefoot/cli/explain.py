@@ -62,8 +62,7 @@ def run(settings: Any) -> None:
     explainer = parse(settings.explainer)
     case = photographs.load(settings, photos, tiles=True)
     if settings.preview:
-        side = case.size
-        _preview.show(case.images[0][..., :side, :side], case.model, case.target, photos[0])
+        _preview.show(_middle(case.images[0], case.size), case.model, case.target, photos[0])
     tiled = case.fit == "tile"
     units = _passes.expected(explainer) + _passes.expected(getattr(explainer, "base", None))
     _pages.each_photograph(
@@ -76,6 +75,12 @@ def run(settings: Any) -> None:
         unit="tile" if tiled else "pass",
         passes=not tiled,
     )
+
+
+def _middle(image: Tensor, size: int) -> Tensor:
+    """The square in the middle of a photograph that may be larger than the model's input."""
+    top, left = ((side - size) // 2 for side in image.shape[-2:])
+    return image[..., top : top + size, left : left + size]
 
 
 def _check_single(settings: Any, photos: list[str]) -> None:
@@ -134,6 +139,8 @@ def _write(settings: Any, page: Page, finished: list[Finished]) -> dict[str, Any
         used={"explainer": repr(whole.explainer)},
     )
     found = [_found(case, row, whole, seconds) for row, (*_, seconds) in enumerate(finished)]
+    if settings.preview:
+        _preview.refined(_tiles.shown(whole), f"{case.photos[0]}, {found[0]['label']}")
     _outputs.say(settings, [_line(each) for each in found])
     _outputs.wrote(settings, files)
     return {
