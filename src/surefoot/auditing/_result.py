@@ -203,10 +203,14 @@ class AuditResult:
 
     def _head(self) -> str:
         samples = self.settings["samples"]
+        each = samples["correct"]
+        correct = ", ".join(f"{number} of {name}" for name, number in each.items())
+        if len(each) == 1:
+            correct = str(*each.values())
         few = f" Fewer than {_FEW}: too few to tell much." if samples["used"] < _FEW else ""
         return (
             f"AuditResult: {samples['used']} samples, all classified correctly; "
-            f"{samples['correct']} of {samples['seen']} seen were.{few} Means:"
+            f"{correct} of {samples['seen']} seen were.{few} Means:"
         )
 
     def _shown(self) -> tuple[str, "pd.DataFrame", list[str]]:

@@ -26,11 +26,16 @@ def expand(photos: Sequence[str]) -> list[str]:
     Raises:
         SurefootError: a folder without pictures, or a pattern that fits none.
     """
-    return [found for photo in photos for found in _expanded(photo)]
+    found: list[str] = []
+    for given in photos:
+        photo = _named(given)
+        each, before = list(_expanded(photo)), set(found)
+        # What a folder and a pattern both have is meant once; a name given twice is taken twice.
+        found += each if each == [photo] else [one for one in each if one not in before]
+    return found
 
 
-def _expanded(given: str) -> Iterator[str]:
-    photo = _named(given)
+def _expanded(photo: str) -> Iterator[str]:
     if photo == "-":
         yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
     elif Path(photo).is_dir():
@@ -66,7 +71,7 @@ def _named(photo: str) -> str:
 
 
 def _pictures(photo: str, files: Iterator[Path], what: str) -> list[str]:
-    found = sorted(str(file) for file in files if file.suffix.lower() in PICTURES)
+    found = sorted(str(f) for f in files if f.suffix.lower() in PICTURES and f.is_file())
     if not found:
         raise SurefootError(
             f"{what} {photo} has no pictures; expected files ending in {', '.join(PICTURES[:6])} "

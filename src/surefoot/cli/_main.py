@@ -3,10 +3,11 @@
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from jsonargparse import ArgumentParser
+from tqdm import tqdm
 
 from surefoot.cli import _faults, attack, audit, certify, completion, doctor, explain, report, train
 from surefoot.cli._options import Help, joined
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None) -> int:
         settings = parser.parse_args(words)
         with warnings.catch_warnings():
             warnings.simplefilter("always", SurefootWarning)
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _shown_once(set())
             own = [parser] if settings.command == "completion" else []
             code = COMMANDS[settings.command].run(settings[settings.command], *own)
     except argparse.ArgumentError as error:
@@ -83,8 +84,17 @@ def _fail(text: str) -> int:
     return 2
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"surefoot: warning: {_one_line(message)}", file=sys.stderr)
+def _shown_once(told: set[str]) -> Callable[..., None]:
+    """What shows a warning as one line, the same one once: of a thousand photographs, too."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        line = _one_line(message)
+        if line not in told:
+            told.add(line)
+            with tqdm.external_write_mode(file=sys.stderr):
+                print(f"surefoot: warning: {line}", file=sys.stderr)
+
+    return show
 
 
 def _one_line(message: object) -> str:

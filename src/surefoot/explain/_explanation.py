@@ -136,7 +136,7 @@ def join_explanations(explanations: Sequence[Explanation]) -> Explanation:
     """
     shapes = {_shapes(each.inputs) for each in explanations}
     if len(shapes) != 1:
-        raise SurefootError(f"cannot join explanations of inputs shaped {sorted(shapes)}")
+        raise SurefootError(f"cannot join explanations of inputs shaped {sorted(shapes, key=str)}")
     first = explanations[0]
     if len(explanations) == 1:
         return first
