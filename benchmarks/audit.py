@@ -1,16 +1,15 @@
 """What an audit costs beside the work itself, and what kills do to it.
 
-    python benchmarks/audit.py kills memory blocks cost
+    python benchmarks/audit.py kills memory blocks cost workers
 
 Each part can be run by itself; results go to benchmarks/results/audit.json. Times are those of the
-processor, not of the clock, so that other work on the machine matters less.
+processor, not of the clock, so that other work on the machine matters less; but for `workers`,
+which wants two idle cores.
 """
 
 import argparse
 import json
-import multiprocessing
 import os
-import random
 import resource
 import shutil
 import subprocess
@@ -24,7 +23,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for the harness of kills
+
 import surefoot
+from fuzz._outcome import Tally
+from fuzz.kills import audited, survives
 from surefoot import attack, auditing, explain, metric
 from surefoot.version import versions
 
@@ -70,35 +73,19 @@ def small(samples: int, folder: Path | None, block: int = 4) -> surefoot.AuditRe
 
 
 def kills() -> dict[str, object]:
-    """SIGKILL at random points of a run, again and again, then to the end."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["surefoot", "pandas", "pyarrow.parquet", "scipy.stats"])
-    draw, counts = random.Random(0), []
-    samples = 8 * KILLS
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "killed"
-        while len(counts) < KILLS:
-            before = len(list(folder.glob("samples/part-*")))
-            process = context.Process(target=small, args=(samples, folder))
-            process.start()
-            while process.is_alive() and len(list(folder.glob("samples/part-*"))) == before:
-                time.sleep(0.002)
-            time.sleep(draw.uniform(0, 0.05))
-            process.kill()
-            process.join()
-            if process.exitcode == 0:
-                raise SystemExit("it finished before all kills; make it longer")
-            counts.append(len(list(folder.glob("samples/part-*"))))
-        killed, whole = small(samples, folder), small(samples, None)
-        pairs = zip(killed.parts.read(), whole.parts.read(), strict=True)
-        same = all(a.equals(b) for a, b in pairs)  # every column, to the bit
-        return {
-            "kills": KILLS,
-            "blocks": len(counts) and samples // 4,
-            "finished at the last kill": counts[-1],
-            "nothing finished was lost": counts == sorted(counts),
-            "equal to the undisturbed run": same and killed.frame().equals(whole.frame()),
-        }
+    """SIGKILL at random points of runs, which go on afterwards, by the harness of `fuzz`."""
+    tally = Tally()
+
+    def work(folder: Path) -> None:
+        small(48, folder)
+
+    survives(work, audited, KILLS, 0, tally, name="audit")
+    return {
+        "kills": tally.calls,
+        "in runs of": "up to 5 kills, of 12 blocks",
+        "equal to the undisturbed run, to the byte": tally.results,
+        "others": len(tally.failures),
+    }
 
 
 def peak(samples: int) -> None:
@@ -130,7 +117,11 @@ def blocks(number: int) -> dict[str, object]:
     x = torch.stack([data[n][0] for n in range(number)])
     y = torch.tensor([data[n][1] for n in range(number)])
     folder = Path(tempfile.mkdtemp())
-    given = {"explainers": {"gradient": explain.Gradient()}, "metrics": ["gini"], "block": 1}
+    given: dict[str, Any] = {
+        "explainers": {"gradient": explain.Gradient()},
+        "metrics": ["gini"],
+        "block": 1,
+    }
     try:
         survey = time.process_time()
         auditing.Settings(**given).source(
@@ -156,12 +147,7 @@ def blocks(number: int) -> dict[str, object]:
 def cost(rounds: int = 5) -> dict[str, object]:
     """An audit against the same calls in a plain loop, in turns."""
     torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layers = [nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU()]
-        net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4096, 10)).eval()
-    x = torch.rand(128, 3, 32, 32)
-    y = net(x).argmax(1)
+    net, x, y = pictures()
     explainers = {
         "gradient": explain.Gradient(),
         "ig": explain.IntegratedGradients(steps=8),
@@ -202,7 +188,52 @@ def cost(rounds: int = 5) -> dict[str, object]:
     return {"rounds": rounds, "ratio": round(ratios[rounds // 2], 3), "all": ratios}
 
 
-PARTS: dict[str, Any] = {"kills": kills, "memory": memory, "blocks": blocks, "cost": cost}
+def workers(rounds: int = 3) -> dict[str, object]:
+    """Two worker processes against one, a thread each, by the clock and in turns."""
+    torch.set_num_threads(1)
+    net, x, y = pictures()
+    given: dict[str, Any] = {
+        "explainers": {"ig": explain.IntegratedGradients(steps=16)},
+        "attacks": {"topk": attack.TopK(attack.Linf(0.02, steps=10), k=100)},
+        "metrics": ["spearman"],
+        "controls": False,
+        "block": 8,
+    }
+    took: dict[int, list[float]] = {1: [], 2: []}
+    with auditing.Processes(1, threads=1) as one, auditing.Processes(2, threads=1) as two:
+        for executor in (one, two):  # processes start, and import what they need
+            surefoot.audit(net, (x[:32], y[:32]), **given, executor=executor)
+        for _ in range(rounds):
+            for executor in (one, two):
+                start = time.perf_counter()
+                surefoot.audit(net, (x, y), **given, executor=executor)
+                took[executor.number].append(time.perf_counter() - start)
+    single, double = (sorted(some)[rounds // 2] for some in took.values())
+    return {
+        "rounds": rounds,
+        "one worker, s": [round(one, 1) for one in took[1]],
+        "two workers, s": [round(one, 1) for one in took[2]],
+        "ratio of medians": round(single / double, 2),
+    }
+
+
+def pictures() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """A small convolutional network, 128 pictures and the classes that it predicts."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU()]
+        net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4096, 10)).eval()
+        x = torch.rand(128, 3, 32, 32)
+    return net, x, net(x).argmax(1)
+
+
+PARTS: dict[str, Any] = {
+    "kills": kills,
+    "memory": memory,
+    "blocks": blocks,
+    "cost": cost,
+    "workers": workers,
+}
 
 
 def main() -> None:

@@ -4,6 +4,8 @@
     python examples/audit_photographs.py             # goes on where it was stopped
     python examples/audit_photographs.py --dry-run
 
+What it wrote is in docs/audit-example. At 128 pixels it takes a quarter of an hour of one core.
+
 The photographs are those that foolbox brings; the class of each is in its file's name.
 """
 

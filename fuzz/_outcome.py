@@ -1,5 +1,6 @@
 """What a call came to: a result, an error of the library in a line, or a failure."""
 
+import resource
 import signal
 import threading
 import traceback
@@ -15,6 +16,7 @@ from surefoot import SurefootError
 
 SECONDS = 30
 LONGEST = 3000
+ROOM = 2**31  # bytes that a call may take beside what is there
 
 
 class Hang(BaseException):
@@ -49,6 +51,7 @@ class Tally:
 
     def judge(self, what: str, call: Callable[[], Any], *, finite: bool = False) -> Any:
         """Call, and tell what came; with `finite`, NaN in a result is a failure unless said."""
+        before = _peak()
         try:
             with _in_time(), warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
@@ -64,6 +67,9 @@ class Tally:
         except BaseException as error:  # also what should never have left the library
             self._fail(what, _where(error))
             return None
+        finally:
+            if _peak() - before > ROOM:
+                self._fail(what, f"it took {(_peak() - before) / 2**30:.1f} GiB")
         if finite and not said and not _finite(result):
             self._fail(what, "NaN or infinity without a word")
             return None
@@ -72,6 +78,10 @@ class Tally:
 
     def _fail(self, call: str, what: str) -> None:
         self.failures.append({"call": call[:400], "what": what})
+
+
+def _peak() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _where(error: BaseException) -> str:
@@ -92,11 +102,12 @@ def _in_time() -> Iterator[None]:
         raise Hang(f"no answer in {SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    # Again and again: what rings in a callback of the collector is swallowed there.
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 

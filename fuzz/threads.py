@@ -11,7 +11,7 @@ from torch import nn
 
 from fuzz._outcome import Tally
 from fuzz._values import small
-from surefoot import attack, decoy, explain, metric
+from surefoot import attack, certify, decoy, explain, metric
 
 THREADS = 4
 
@@ -44,6 +44,16 @@ def works(model: nn.Module) -> dict[str, Callable[[], Any]]:
         "Decoy": lambda: explain.Decoy(plain, layer="body.0", decoys=4)(model, inputs),
         "make_decoys": lambda: decoy.make_decoys(model, inputs, layer="body.0", decoys=4).inputs,
         "TopK": lambda: attack.TopK(budget, k=5)(model, inputs, None, plain).inputs,
+        "MassCenter": lambda: attack.MassCenter(budget, k=5)(model, inputs, None, plain).inputs,
+        "Dissimilarity": lambda: attack.Dissimilarity(budget)(model, inputs, None, plain).inputs,
+        "RandomSign": lambda: attack.RandomSign(budget)(model, inputs, None, plain).inputs,
+        "adaptive TopK": lambda: (
+            attack.TopK(budget, k=5)(
+                model, inputs, None, explain.Decoy(plain, layer="body.0", decoys=4)
+            ).inputs
+        ),
+        "randomisation": lambda: metric.random_logit(plain, model, inputs),
+        "Smoothed": lambda: certify.Smoothed(plain, samples=4, guesses=2)(model, inputs).mask,
         "PGD": lambda: attack.PGD(budget)(model, inputs).inputs,
         "deletion": lambda: metric.deletion(model, inputs, maps, steps=3),
         "max_sensitivity": lambda: metric.max_sensitivity(plain, model, inputs, samples=2),
@@ -52,6 +62,7 @@ def works(model: nn.Module) -> dict[str, Callable[[], Any]]:
         ),
         "GuidedBackprop": lambda: explain.Captum("GuidedBackprop")(model, inputs),
         "DeepLift": lambda: explain.Captum("DeepLift")(model, inputs),
+        "LayerGradCam": lambda: explain.Captum("LayerGradCam", layer="body.0")(model, inputs),
         "Saliency": lambda: explain.Captum("Saliency")(model, inputs),
     }
     return found
@@ -86,7 +97,7 @@ def run(number: int, seed: int = 0) -> Tally:
         generator = random.Random(seed + place)
         for _ in range(number // THREADS):
             name = generator.choice(sorted(calls))
-            tallies[place].judge(name, partial(_called, calls[name], right[name]))
+            tallies[place].judge(name, partial(called, calls[name], right[name]))
 
     threads = [threading.Thread(target=work, args=(place,)) for place in range(THREADS)]
     for thread in threads:
@@ -98,15 +109,17 @@ def run(number: int, seed: int = 0) -> Tally:
         tally.results += one.results
         tally.refused += one.refused
         tally.failures += one.failures
-    tally.judge("modes, hooks and flags", lambda: _equal(state(model), before))
+    tally.judge("modes, hooks and flags", lambda: equal(state(model), before))
     return tally
 
 
-def _called(call: Callable[[], Any], right: Any) -> bool:
-    return _equal(call(), right)
+def called(call: Callable[[], Any], right: Any) -> bool:
+    """Call; raises where the result is another."""
+    return equal(call(), right)
 
 
-def _equal(found: Any, right: Any) -> bool:
+def equal(found: Any, right: Any) -> bool:
+    """Raise where two differ, tensors by more than rounding."""
     if isinstance(right, torch.Tensor):
         torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-5)
     elif found != right:

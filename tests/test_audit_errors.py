@@ -220,15 +220,48 @@ def test_folders(tmp_path):
     assert content(out) == before
     assert run(out=out, **settings).frame().equals(whole.frame())
     assert content(out) == before
+    kept, frame = whole.in_memory(), whole.frame()
+    whole.save(out, overwrite=True)  # where it is
+    assert content(out) == before
     run(out=out, overwrite=True, limit=2, **settings)
     assert len(AuditResult.load(out)) == 2
     with pytest.raises(SurefootError, match="holds the results of an audit already"):
-        whole.save(out)
-    whole.save(out, overwrite=True)
-    assert AuditResult.load(out).frame().equals(whole.frame())
+        kept.save(out)
+    with pytest.raises(SurefootError, match="have been replaced since"):
+        whole.save(out, overwrite=True)
+    kept.save(out, overwrite=True)
+    assert AuditResult.load(out).frame().equals(frame)
+    assert not (out / ".replaced").exists()
     (tmp_path / "file").write_text("")
     refused("cannot make the folder", out=tmp_path / "file")
     refused("cannot make the folder", out=tmp_path / "file" / "below")
+
+
+def test_what_is_replaced_is_kept_until_the_new_is_whole(tmp_path, monkeypatch):
+    settings = {"explainers": {"gradient": Gradient()}, "block": 2}
+    out, write, failing = tmp_path / "audit", OnDisk.write, [0]
+    old = run(out=out, **settings).frame()
+    before = content(out)
+
+    def full(self, block, rows):
+        if block >= failing[0]:
+            raise SurefootError("cannot write it: No space left on device")
+        write(self, block, rows)
+
+    monkeypatch.setattr(OnDisk, "write", full)
+    refused("No space left on device$", out=out, overwrite=True, seed=1, **settings)
+    assert content(out) == before  # nothing came of the new one
+    failing[0] = 2
+    aside = out / ".replaced"
+    says = f"No space left on device. What was there before is in {aside}"
+    refused(says, out=out, overwrite=True, seed=1, **settings)
+    assert AuditResult.load(aside).frame().equals(old)
+    refused(says, out=out, overwrite=True, seed=2, **settings)  # the finished one is kept
+    assert AuditResult.load(aside).frame().equals(old)
+    monkeypatch.setattr(OnDisk, "write", write)
+    new = run(out=out, seed=2, **settings)  # it goes on
+    assert not aside.exists()
+    assert new.frame().equals(run(seed=2, **settings).frame())
 
 
 def test_a_disk_that_fills_up_keeps_what_is_finished(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """The page of an audit: right as text, and whole in a real browser where one is installed."""
 
+import base64
 import html
+import io
 import json
 import os
 import re
@@ -9,14 +11,17 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import surefoot
 from surefoot import AuditResult, SurefootError, attack, auditing, explain, report
 from surefoot.cli import main
+from surefoot.report import _page_gallery
 
 for package in ("pandas", "pyarrow", "jinja2", "matplotlib"):
     pytest.importorskip(package)
@@ -94,10 +99,21 @@ def test_it_is_one_file_without_scripts_or_requests(page):
     places = ("src", "href", "srcset", "action", "data", "poster", "style")
     sources = [value for name, value in parts.attributes if name in places]
     assert len(sources) == 2 * 3 * 5
-    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
     style = page.split("<style>")[1].split("</style>")[0]
     assert "url(" not in style
     assert "@import" not in style
+
+
+def test_pictures_are_stored_at_their_own_size():
+    for side, kind in ((95, "png"), (96, "jpeg")):
+        pixels = np.random.default_rng(0).integers(0, 256, (3, side, side), np.uint8)
+        head, _, data = _page_gallery._data(pixels).partition(",")
+        image = Image.open(io.BytesIO(base64.b64decode(data)))
+        assert head == f"data:image/{kind};base64"
+        assert image.size == (side, side)
+        if kind == "png":  # to the bit
+            assert np.array_equal(np.asarray(image).transpose(2, 0, 1), pixels)
 
 
 def test_what_was_given_stands_as_text(page):
@@ -122,7 +138,9 @@ def test_it_tells_what_the_summary_says(folder, page):
         sentence = f"{explainer} {kind}. Under topk, linf 8/255, {share:.3f}"
         assert sentence in text
         assert f"random changes of the same size leave {worst['floor']:.3f}" in text
-    assert "Only 11 samples" in text
+    assert "Only 11 samples (of 12 that were looked at" in text
+    assert "Without any intent, jpeg leaves" in text
+    assert "measured by topk_intersection: the share of the most important places" in text
     assert "model gets 11 of 12 right" in text
     for part in ("How to read it", "What this does not show", "To run it again"):
         assert part in text

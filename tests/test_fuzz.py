@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("jsonargparse")
-from fuzz import calls, commands, damage, folders, kills
+from fuzz import calls, commands, damage, folders, interrupts, kills, threads
 
 # Forks, threads and signals: together in one worker.
 pytestmark = [
@@ -15,7 +15,7 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     ("kind", "number"),
-    [(calls, 250), (commands, 12), (damage, 10), (kills, 3)],
+    [(calls, 250), (commands, 12), (damage, 10), (kills, 8), (threads, 24), (interrupts, 21)],
     ids=lambda kind: getattr(kind, "__name__", None),
 )
 def test_nothing_comes_raw(kind, number):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from measured import rand
-from surefoot import SurefootError, metric
+from surefoot import SurefootError, SurefootWarning, metric
 from surefoot.metric import _baselines, _road
 from surefoot.metric._blur import blur
 
@@ -134,7 +134,8 @@ def test_areas_of_a_linear_model_in_closed_form():
 
 def test_area_of_a_part_is_a_mean_height():
     model, x, h = make_net(), rand(2, 2, 8, 8), rand(2, 8, 8, seed=1)
-    flat = metric.perturbation_curve(model, x, h, 0, baseline=lambda images: images, share=0.5)
+    with pytest.warns(SurefootWarning, match="2 of 2 inputs hold everywhere, so that removing"):
+        flat = metric.perturbation_curve(model, x, h, 0, baseline=lambda images: images, share=0.5)
     torch.testing.assert_close(flat.area(), probability(model, x, 0))
     assert flat.aopc().abs().max() < 1e-12
 

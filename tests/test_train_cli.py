@@ -134,6 +134,19 @@ def test_a_finished_run_resumes(here, capsys):
     assert yaml.safe_load(Path("run/config.yaml").read_text())["steps"] == 3
 
 
+def test_a_finished_run_is_lengthened(here, capsys):
+    assert main(["train", *SMALL, "--steps", "3"]) == 0
+    assert main(["train", *SMALL, "--steps", "5", "--longer"]) == 0
+    assert main(["train", *SMALL, "--steps", "5", "--out", "whole"]) == 0
+    whole = Path("whole/model.safetensors").read_bytes()
+    assert Path("run/model.safetensors").read_bytes() == whole
+    kept = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert kept == yaml.safe_load(Path("whole/config.yaml").read_text()) | {"out": "run"}
+    assert main(["train", "--config", "run/config.yaml", "--resume"]) == 0
+    line = fails(capsys_cleared(capsys), *SMALL, "--steps", "4", "--longer")
+    assert "5 steps done and the run is of 4" in line
+
+
 def test_another_run_is_not_resumed(here, capsys):
     assert main(["train", *SMALL, "--steps", "3", "--mean", "[0.5]"]) == 0
     images = dict(np.load("images.npz"))

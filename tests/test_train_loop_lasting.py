@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from loops import images
-from surefoot import SurefootError, SurefootWarning, train
+from surefoot import SurefootError, SurefootWarning, models, train
 from surefoot.files import claim
 from surefoot.train.loop import Loop, _checkpoint, fit
 
@@ -177,6 +177,29 @@ def test_a_finished_run_is_lengthened(whole, tmp_path):
     assert same(run(tmp_path, LOOP, resume="longer").model, whole)
     with pytest.raises(SurefootError, match="9 steps done and the run is of 6"):
         run(tmp_path, short, resume="longer")
+
+
+def test_a_damaged_end_of_a_run_is_not_loaded(tmp_path):
+    """A bit of its weights, of a name or of what they were trained behind."""
+    path = (run(tmp_path).folder or tmp_path) / "model.safetensors"
+    whole, header = path.read_bytes(), int.from_bytes(path.read_bytes()[:8], "little") + 8
+    right = models.load_weights(network(), path)
+    places = random.Random(0)
+    for _ in range(40):
+        path.write_bytes(whole)
+        flipped(path, places.randrange(8 * header, 8 * len(whole)))
+        with pytest.raises(SurefootError, match=r"model.safetensors is damaged: .* digest differs"):
+            models.load_weights(network(), path)
+    for place in range(64, 8 * header, 5):  # names, shapes, kinds, the normalisation, its digest
+        path.write_bytes(whole)
+        flipped(path, place)
+        found = network()
+        try:
+            models.load_weights(found, path)
+        except SurefootError:
+            continue
+        assert same(found, right), place
+    path.write_bytes(whole)
 
 
 def test_a_run_by_its_length_is_not_lengthened_in_silence(tmp_path):

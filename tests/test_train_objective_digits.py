@@ -27,6 +27,7 @@ CASES = [
     train.AttributionalRegularizers(0.1, temperature="auto", cacr_weight=0.01, **FAST),
     train.InputGradientAlignment(0.1, steps=1),
     train.IGR(train.PGD(0.1, steps=2), points=2),
+    train.AttributionalAT(train.PGD(0.1, steps=2), points=2, steps=2),
     train.LocalGradientAlignment(0.05),
     train.R2ET(),
     train.SmoothedCurvature(),

@@ -64,6 +64,8 @@ def same(a: train.Objective, b: train.Objective, model: nn.Module, x: Tensor | N
         train.IGNorm(0, **SMALL),
         train.IGSumNorm(0, **SMALL),
         train.IGR(train.PGD(0), points=2),
+        train.AttributionalAT(train.PGD(0), points=2),
+        train.AttributionalAT(train.PGD(0.1), clean=1, weight=0, points=2),
         train.LocalGradientAlignment(0),
         train.FGSM(alpha=1),
         train.TRADES(weight=0),
@@ -93,8 +95,9 @@ def test_natural_training_as_a_limit(objective: train.Objective, model: nn.Modul
             weight=0, points=2, attack_points=2, **attack
         ),
         lambda attack: train.IGR(train.PGD(**attack), weight=0, points=2),
+        lambda attack: train.AttributionalAT(train.PGD(**attack), clean=0, weight=0, points=2),
     ],
-    ids=["IGSumNorm", "AttributionalRegularizers", "IGR"],
+    ids=["IGSumNorm", "AttributionalRegularizers", "IGR", "AttributionalAT"],
 )
 def test_adversarial_training_as_a_limit(kind, norm: str, model: nn.Module) -> None:
     attack = {"epsilon": 0.1, "steps": 3, "norm": norm}
@@ -252,6 +255,8 @@ def test_bad_settings_of_scaat(options: dict, message: str, model: nn.Module) ->
         (train.AttributionalRegularizers(label="both"), "label='both'"),
         (train.IGR(train.PGD(-1)), "epsilon=-1"),
         (train.IGR(score="logits"), "score='logits'"),
+        (train.AttributionalAT(clean=2), r"clean=2, expected a share, in \[0, 1\]"),
+        (train.AttributionalAT(beta=0), "beta=0, expected a positive number, or None"),
         (train.R2ET(h=0), "h=0, expected a number above 0"),
         (train.SmoothedCurvature(alpha=2), "alpha=2"),
         (train.SmoothedCurvature(scale=math.nan), "scale=nan"),

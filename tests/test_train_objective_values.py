@@ -460,6 +460,41 @@ def test_igr(model: nn.Module, robust: type[train.PGD]) -> None:
     assert found == pytest.approx(terms(base, model), rel=1e-9)
 
 
+@pytest.mark.parametrize("robust", [train.PGD, train.TRADES])
+def test_attributional_at(smooth_model: nn.Module, robust: type[train.PGD]) -> None:
+    """On a smooth network, which needs no twin; the attack is redone in plain autograd."""
+    model = smooth_model
+    base = robust(0.1, steps=2, step_size=0.04)
+    objective = train.AttributionalAT(
+        base, points=3, clean=0.25, steps=2, step_size=0.06, beta=None, weight=2.0
+    )
+    checked = _checked(model)
+    x, y = batch()
+    base.moved(checked)  # draws its start before the attack on the map draws its own
+    begins = (x + 0.1 * (2 * checked.uniform() - 1)).clamp(0, 1)
+    each = []
+    for i, (one, label) in enumerate(samples(model, *batch())):
+        zero = torch.zeros_like(one)
+        logit = lambda z, c=label: model(z)[0, c]  # noqa: E731
+        here = ig(logit, zero, one, 3).flatten().detach()
+
+        def turned(z: Tensor, here=here, zero=zero, logit=logit) -> Tensor:
+            there = ig(logit, zero, z, 3).flatten()
+            return 1 - (here @ there) / (here.norm() * there.norm())
+
+        moved = rise(turned, one, begins[i : i + 1], 0.1, 2, 0.06)
+        each.append(turned(moved).detach())
+    loss = objective(model, x, y, generator=torch.Generator().manual_seed(SEED))
+    found = {name: float(value) for name, value in loss.terms.items()}
+    assert found.pop("cosine") == pytest.approx(float(mean(each)), rel=1e-7)
+    predicted = terms(base, model)
+    plain = float(clean(model))
+    assert found == pytest.approx({"clean": plain, **predicted}, rel=1e-9)
+    weights = {name: float(w) for name, (w, _) in base.evaluate(_checked(model)).terms.items()}
+    expected = 0.25 * plain + 0.75 * sum(weights[name] * value for name, value in predicted.items())
+    assert loss.total.item() == pytest.approx(expected + 2 * float(mean(each)), rel=1e-7)
+
+
 def gradients_of(value, model: nn.Module, points: Tensor) -> list[Tensor]:
     _, y = batch()
     return [
@@ -583,6 +618,7 @@ def test_right_for_the_right_reasons(model: nn.Module, annotated: bool) -> None:
 def test_every_objective_has_a_value_here() -> None:
     tested = {
         "IGR": test_igr,
+        "AttributionalAT": test_attributional_at,
         "PGD": test_pgd,
         "FGSM": test_fgsm,
         "R2ET": test_r2et,

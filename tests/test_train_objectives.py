@@ -33,6 +33,7 @@ CASES = {
     },
     "InputGradientAlignment": {"epsilon": 0.1, "steps": 2, "step_size": 0.05},
     "IGR": {"robust": train.PGD(0.1, steps=2), "points": 3},
+    "AttributionalAT": {"robust": train.PGD(0.1, steps=2), "points": 2, "steps": 2},
     "LocalGradientAlignment": {"epsilon": 0.1, "l2_weight": 0.1},
     "R2ET": {},
     "SmoothedCurvature": {"scale": 3.0},
@@ -233,6 +234,7 @@ def test_inner_passes_do_not_touch_batch_statistics(objective: train.Objective) 
 def _outer_second(objective: train.Objective) -> int:
     """Forward passes with a graph to the parameters; a path's points go through one by one."""
     paths = {"IGNorm": 3, "IGSumNorm": 3, "AttributionalRegularizers": 9, "IGR": 6}
+    paths |= {"AttributionalAT": 4}
     single = {"InputGradientAlignment": 2, "LocalGradientAlignment": 2, "R2ET": 2}
     single |= {"SmoothedCurvature": 1, "InputGradientRegularization": 1}
     single |= {"JacobianRegularization": 1, "RightForRightReasons": 1}

@@ -11,6 +11,7 @@ from surefoot.errors import SurefootError
 
 Quadrature = Literal["gausslegendre", "midpoint", "trapezoid", "left", "right"]
 Baseline = float | Tensor | Callable[[Tensor], Tensor]
+_GAUSS = 5000
 
 
 def resolve_baseline(baseline: Baseline, inputs: Tensor) -> Tensor:
@@ -47,6 +48,11 @@ def quadrature_rule(name: Quadrature, steps: int) -> tuple[Tensor, Tensor]:
     >>> quadrature_rule("right", 2)
     (tensor([0.5000, 1.0000], dtype=torch.float64), tensor([0.5000, 0.5000], dtype=torch.float64))
     """
+    if name == "gausslegendre" and steps > _GAUSS:
+        raise SurefootError(
+            f"steps={steps}: finding the points of 'gausslegendre' takes steps x steps numbers; "
+            f"take 'midpoint' for more than {_GAUSS}"
+        )
     least = 2 if name == "trapezoid" else 1
     if steps < least:
         raise SurefootError(f"steps={steps}, expected at least {least} for {name!r}")

@@ -14,6 +14,7 @@ from surefoot.errors import SurefootError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _NUMBERS = (int, float, np.integer, np.floating)
+_BEYOND = 2**63  # whole numbers that no tensor counts to; seeds may be larger
 
 
 def check_kinds(who: str, given: Mapping[str, object], hints: Mapping[str, Any]) -> None:
@@ -30,6 +31,8 @@ def check_kinds(who: str, given: Mapping[str, object], hints: Mapping[str, Any])
         if not _fits(value, hint):
             text = repr(value) if isinstance(value, str | int | float) else type(value).__name__
             raise SurefootError(f"{who}: {name}={text}, expected {_words(hint)}")
+        if _beyond(value, hint) and not name.endswith("seed"):
+            raise SurefootError(f"{who}: {name}={value}, expected a number below 2**63")
 
 
 def typed(function: Function, leave: int = 0) -> Function:
@@ -77,6 +80,12 @@ def _fits(value: object, hint: Any) -> bool:  # noqa: PLR0911 (one return a kind
     if kind is tuple:
         return _is_tuple(value, get_args(hint))
     return True
+
+
+def _beyond(value: object, hint: Any) -> bool:
+    """Whether it is a whole number of something, and larger than any."""
+    fractions = any(kind is float for kind in (hint, *get_args(hint)))
+    return isinstance(value, int) and not fractions and abs(value) >= _BEYOND
 
 
 def _is_tuple(value: object, hints: tuple[Any, ...]) -> bool:

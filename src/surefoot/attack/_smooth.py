@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from surefoot import gradients, programs
+from surefoot import checks, gradients, programs
 from surefoot.errors import SurefootError
 from surefoot.gradients import arranged
 
@@ -253,6 +253,9 @@ def smooth(model: nn.Module, beta: float = DEFAULT, *, relative: bool = False) -
     >>> surrogate.replaced
     Counter({'relu': 1})
     """
+    if not isinstance(model, nn.Module):
+        raise SurefootError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
+    checks.check_number("beta", beta)
     if not beta > 0:
         raise SurefootError(f"beta={beta}, expected a positive number")
     return Smooth(model, beta, relative)

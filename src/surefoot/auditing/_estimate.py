@@ -80,7 +80,7 @@ def estimate(settings: Settings, model: Any, loader: Any) -> Estimate:
             rows += list(measured(unit, batch))
             name = f"{unit.explainer[0]} under {unit.attack}"
             costs[name] = costs.get(name, 0.0) + time.perf_counter() - start
-    work = Work(plan, source, settings.names, "")
+    work = Work(plan, source, settings.named(data), "")
     share = total.used / total.seen
     known = data.size or total.seen
     audited = min(settings.limit or known, max(1, round(share * known)))

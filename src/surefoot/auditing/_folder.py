@@ -8,28 +8,41 @@ read from the part. `samples/` is an Arrow data set of its own, see `_parts`.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 from surefoot.auditing import _gallery
 from surefoot.auditing._gallery import Shown
 from surefoot.auditing._parts import FOLDER, OnDisk, read_part
-from surefoot.auditing._work import record_of
+from surefoot.auditing._work import check_record, record_of
 from surefoot.errors import SurefootError
-from surefoot.files import claim, make_folder, open_sealed, seal, write_whole
+from surefoot.files import claim, make_folder, open_sealed, parse_json, seal, write_whole
 
 STATE, LOG, GALLERY = "audit.json", "blocks.jsonl", "gallery"
 FORMAT = 2
+_METRIC = {"metric": str, "higher_is_better": bool | None, "ceiling": float | None}
+_AUDIT = {
+    **dict.fromkeys(("explainers", "attacks", "floors"), dict[str, str]),
+    "models": GenericAlias(dict, (str, {"type": str, "state": str})),
+    "metrics": GenericAlias(dict, (str, _METRIC)),
+    "reduction": str,
+    "block": int,
+    "data": {"first": str},
+    "software": {"surefoot": str},
+}
 _SCHEMA = {
     "format": int,
-    "audit": dict.fromkeys(("explainers", "metrics", "models", "attacks", "floors"), Any),
-    "survey": dict[str, Any],
+    "audit": _AUDIT,
+    "survey": {"samples": int | None, "stop": int | None, "batches": int},
     "versions": dict[str, str],
     "started": str,
     "finished?": str | None,
-    "samples?": dict[str, Any],
+    "samples?": {"seen": int, "correct": dict[str, int], "correct_for_all": int, "used": int},
+    "failed?": int,
+    "classes?": list[str] | None,
     "about?": dict[str, Any],
 }
 _FACTS = (
@@ -46,7 +59,6 @@ _FACTS = (
     ),
     *("batch_size", "controls", "draws", "seed", "masks", "data", "software"),
 )
-_NUMBERS = ("block", "seen", "correct_for_all", "used", "failed")
 
 
 @dataclass(frozen=True)
@@ -113,12 +125,8 @@ class Folder:
         except FileNotFoundError:
             return found
         for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:  # torn by a kill
-                continue
-            whole = isinstance(record, dict) and all(type(record.get(n)) is int for n in _NUMBERS)
-            if whole and isinstance(record.get("correct"), dict):
+            with suppress(SurefootError):  # torn by a kill
+                record = check_record(parse_json(line, LOG))
                 found[record["block"]] = record
         return found
 
@@ -132,14 +140,14 @@ class Folder:
 
     def clear(self) -> None:
         """Remove what an audit wrote here, and nothing else."""
-        for path in list(self._own()):
+        for path in self.own():
             path.unlink(missing_ok=True)
 
-    def _own(self) -> Iterator[Path]:
-        yield self.path / STATE
-        yield self.path / LOG
-        yield from (self.path / GALLERY).glob("*.npz")
-        yield from (self.path / FOLDER).glob("*part-*.parquet*")
+    def own(self) -> list[Path]:
+        """The files of an audit that may be here."""
+        gallery = (self.path / GALLERY).glob("*.npz")
+        parts = (self.path / FOLDER).glob("*part-*.parquet*")
+        return [self.path / STATE, self.path / LOG, *gallery, *parts]
 
 
 def flat(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from surefoot.auditing._threat import NATURAL
 from surefoot.auditing._unit import Unit, run
 from surefoot.auditing._work import Work
 from surefoot.errors import SurefootError
-from surefoot.files import read_bytes, write_whole
+from surefoot.files import check_entries, parse_json, read_bytes, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -166,6 +166,12 @@ def _bytes(values: torch.Tensor, low: float, high: float) -> Pixels:
     return found
 
 
+_ABOUT = {
+    **dict.fromkeys(("model", "explainer", "attack", "metric", "rank", "name"), str),
+    **dict.fromkeys(("value", "largest"), float),
+    "sample": int,
+    "predicted": list[int],
+}
 _ARRAYS = ("original", "perturbed", "difference", "before", "after")
 
 
@@ -178,6 +184,16 @@ def write(folder: Path, shown: Shown, number: int) -> None:
     write_whole(folder / f"{number:04d}.npz", buffer.getvalue())
 
 
+def _check(about: Any, arrays: list[NDArray[Any]], path: Path) -> None:
+    """Raise unless a file holds what `write` wrote."""
+    check_entries(about if isinstance(about, dict) else {}, _ABOUT, path)
+    kinds = [np.dtype("i1" if name == "difference" else "u1") for name in _ARRAYS]
+    planes = [arrays[0].shape] * 3 + [arrays[0].shape[1:]] * 2
+    told = [(one.dtype, one.shape) for one in arrays]
+    if told != list(zip(kinds, planes, strict=True)) or len(arrays[0].shape) != 3:
+        raise SurefootError(f"{path} does not hold pictures as an audit writes them: {told}")
+
+
 def read(folder: Path) -> list[Shown]:
     """The pictures in a folder, in the order in which they were written.
 
@@ -188,9 +204,10 @@ def read(folder: Path) -> list[Shown]:
     for path in sorted(folder.glob("*.npz")):
         try:
             with np.load(io.BytesIO(read_bytes(path, _LARGEST)), allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
+                about = parse_json(str(file["about"]), path)
                 arrays = [np.asarray(file[name]) for name in _ARRAYS]
         except (ValueError, KeyError, OSError, EOFError) as error:
             raise SurefootError(f"cannot read {path}: {error}") from error
+        _check(about, arrays, path)
         found.append(Shown(about, *arrays))
     return found

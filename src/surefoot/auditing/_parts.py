@@ -25,6 +25,7 @@ FACTORS = ("model", "explainer", "attack")
 KEYS = (*FACTORS, "metric")
 FOLDER = "samples"
 _DIGITS = 16
+_ROWS = 64  # of a part for each of its bytes, beyond which it is none
 _TEXTS = (*KEYS, *Threat._fields)
 
 
@@ -159,8 +160,9 @@ class OnDisk:
         """Remove what is half-written, double or damaged; the blocks that are damaged."""
         kept = self.done()
         wanted = {path.name for path in kept.values()}
-        for name in [entry.name for entry in os.scandir(self.folder) if entry.name not in wanted]:
-            (self.folder / name).unlink()
+        for path in list(self.folder.glob("*part-*.parquet*")):
+            if path.name not in wanted:
+                path.unlink()
         damaged = [block for block, path in kept.items() if not _whole(path, path.read_bytes())]
         for block in damaged:
             kept[block].unlink()
@@ -193,7 +195,15 @@ def read_part(path: Path) -> "pa.Table":
             f"{path} is damaged: its bytes are not those that its name tells; run the audit again "
             "into the same folder, which makes this part anew"
         )
-    found: pa.Table = parquet.read_table(arrow.BufferReader(content))
+    try:
+        file = parquet.ParquetFile(arrow.BufferReader(content))
+        if file.metadata.num_rows > _ROWS * len(content):
+            raise SurefootError(f"{path} says that it has {file.metadata.num_rows} rows")
+        found: pa.Table = file.read()
+    except (arrow.ArrowException, OSError) as error:
+        raise SurefootError(f"cannot read {path}: {error}") from error
+    if not found.schema.equals(schema()):
+        raise SurefootError(f"{path} has other columns than the rows of an audit: {found.schema}")
     return found
 
 

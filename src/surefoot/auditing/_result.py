@@ -11,7 +11,9 @@ from surefoot.auditing import _export, _tables
 from surefoot.auditing._controls import RANDOM_MAP
 from surefoot.auditing._folder import Folder, deep, flat
 from surefoot.auditing._gallery import Shown
+from surefoot.auditing._gather import Gathered, Key
 from surefoot.auditing._parts import InMemory, OnDisk
+from surefoot.auditing._replaced import replacing
 from surefoot.auditing._work import record_of, summed
 from surefoot.errors import SurefootError
 from surefoot.files import write_whole
@@ -132,7 +134,8 @@ class AuditResult:
             overwrite: whether results that are there may be replaced.
 
         Raises:
-            SurefootError: it holds results already, or cannot be written.
+            SurefootError: it holds results already, or cannot be written; what was there is then
+                still there, or beside it in `.replaced`.
         """
         place = Folder(Path(folder))
         with place.claimed():
@@ -141,13 +144,25 @@ class AuditResult:
                     f"{folder} holds the results of an audit already; choose another folder, or "
                     "pass overwrite=True to replace them"
                 )
-            place.clear()
-            for block, table in self.parts.tables():
-                place.parts.write(block, table)
-                place.log(record_of(table))
-            for number, shown in enumerate(self.gallery()):
-                place.keep(shown, number)
-            place.write_state(deep(self.settings))
+            if isinstance(self.parts, OnDisk) and self.parts.folder.samefile(place.parts.folder):
+                self._check_still_in(place)
+                return
+            gallery = self.gallery()
+            with replacing(place, wanted=True):
+                for block, table in self.parts.tables():
+                    place.parts.write(block, table)
+                    place.log(record_of(table))
+                for number, shown in enumerate(gallery):
+                    place.keep(shown, number)
+                place.write_state(deep(self.settings))
+
+    def _check_still_in(self, place: Folder) -> None:
+        if (place.state() or {}).get("audit") != deep(self.settings)["audit"]:
+            raise SurefootError(
+                f"the rows of this result were in {place.path} and have been replaced since, so "
+                "that there is nothing to save; `in_memory()` keeps a result whatever becomes of "
+                "its folder"
+            )
 
     @classmethod
     def load(cls, folder: str | Path) -> "AuditResult":
@@ -203,24 +218,15 @@ class AuditResult:
 
     def _head(self) -> str:
         samples = self.settings["samples"]
-        each = samples["correct"]
-        correct = ", ".join(f"{number} of {name}" for name, number in each.items())
-        if len(each) == 1:
-            correct = str(*each.values())
         few = f" Fewer than {_FEW}: too few to tell much." if samples["used"] < _FEW else ""
         return (
             f"AuditResult: {samples['used']} samples, all classified correctly; "
-            f"{correct} of {samples['seen']} seen were.{few} Means:"
+            f"{_correct(samples['correct'])} of {samples['seen']} seen were.{few} Means:"
         )
 
     def _shown(self) -> tuple[str, "pd.DataFrame", list[str]]:
         table, missing = _tables.means(self.parts.read(), self.settings)
-        told = [
-            f"{' / '.join(key)}: mean of {one.n} of {one.n + one.dropped} values, the others are "
-            f"NaN{f' ({one.failed} failed)' if one.failed else ''}"
-            for key, one in missing
-        ]
-        return self._head(), table, told
+        return self._head(), table, _missing(missing)
 
     def __repr__(self) -> str:
         head, table, told = self._shown()
@@ -230,3 +236,29 @@ class AuditResult:
         head, table, told = self._shown()
         rest = "".join(f"<p>{escape(line)}</p>" for line in told)
         return f"<p>{escape(head)}</p>{table.to_html(float_format='{:.4g}'.format)}{rest}"
+
+
+def _correct(by_model: Mapping[str, int]) -> str:
+    """How many samples a model got right, or each of several.
+
+    >>> _correct({"model": 3}), _correct({"a": 3, "b": 2})
+    ('3', '3 by a, 2 by b')
+    """
+    if len(by_model) == 1:
+        return str(*by_model.values())
+    return ", ".join(f"{number} by {name}" for name, number in by_model.items())
+
+
+def _missing(found: Sequence[tuple[Key, Gathered]]) -> list[str]:
+    """Where values are missing; what is alike in one line."""
+    by_metric: dict[tuple[Any, ...], list[str]] = {}
+    for (*who, metric), one in found:
+        by_metric.setdefault((*who, one.n, one.dropped, one.failed), []).append(metric)
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for (model, explainer, *rest), metrics in by_metric.items():
+        alike.setdefault((model, *rest, ", ".join(metrics)), []).append(explainer)
+    return [
+        f"{model} / {', '.join(explainers)} / {attack} / {metrics}: mean of {n} of {n + dropped} "
+        f"values, the others are NaN{f' ({failed} failed)' if failed else ''}"
+        for (model, attack, n, dropped, failed, metrics), explainers in alike.items()
+    ]

@@ -19,6 +19,7 @@ from surefoot.auditing._folder import Folder, check_same, flat
 from surefoot.auditing._parts import InMemory, OnDisk
 from surefoot.auditing._ranks import Ranks
 from surefoot.auditing._rehearsal import rehearse
+from surefoot.auditing._replaced import replacing
 from surefoot.auditing._result import AuditResult
 from surefoot.auditing._settings import Settings, identity
 from surefoot.auditing._source import Piece, Survey, Tally, check_used
@@ -76,8 +77,7 @@ def run(
         folder = Folder(Path(place))
         stack.enter_context(folder.claimed())
         opening = _open(settings, model, data)
-        if overwrite:
-            folder.clear()
+        stack.enter_context(replacing(folder, overwrite))
         if executor is None and ranks is None:
             return _here(settings, opening, folder, progress)
         result = _apart(settings, opening, folder, executor or ranks, progress)
@@ -101,9 +101,8 @@ def _open(settings: Settings, model: Any, data: _data.Data) -> Opening:
         "name": str(getattr(getattr(data, "dataset", None), "name", "")),
         "first": seen[-1].digest,
     }
-    names = _data.names_of(data) if settings.names is None else settings.names
     facts = settings.facts(plan, about)
-    work = Work(plan, source, names, identity(facts))
+    work = Work(plan, source, settings.named(data), identity(facts))
     return Opening(work, facts, chain(seen, pieces) if data.once else None)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from surefoot import errors
 from surefoot.auditing import _plan
-from surefoot.auditing._data import Data
+from surefoot.auditing._data import Data, names_of
 from surefoot.auditing._loader import Masks
 from surefoot.auditing._metrics import measures
 from surefoot.auditing._plan import Plan
@@ -59,6 +59,8 @@ class Settings:
                 check_whole(name, value, 1)
         if self.layout is not None:
             check_layout(self.layout)
+        if not isinstance(self.about, Mapping | None):
+            raise SurefootError(f"about is a {type(self.about).__name__}, expected a mapping")
         for package in ("pandas", "pyarrow", "scipy.stats"):
             errors.optional(package, "audit")
 
@@ -82,25 +84,31 @@ class Settings:
             )
         rows = {"masks": self.masks, "names": self.names}
         for name, given in rows.items():
-            if given is None or isinstance(given, str):
+            if given is None or (name == "masks" and isinstance(given, str)):
                 continue
+            number = _number(name, given)
             if data.shuffled and data.size is None:
                 raise SurefootError(
                     f"the loader takes samples in an order of its own, so that {name} would meet "
                     "the wrong ones; give shuffle=False and no sampler of your own"
                 )
-            if data.size is not None and len(given) != data.size:
-                last = f"{name} has {len(given)} rows, but the loader has sample number"
-                hint = (
-                    f"{last} {data.size - 1}"
-                    if len(given) < data.size
-                    else (f"{name} has {len(given)} rows, but the loader has {data.size} samples")
-                )
+            if data.size is not None and number != data.size:
+                more = f"{data.size} samples"
+                if number < data.size:
+                    more = f"sample number {data.size - 1}"
                 raise SurefootError(
-                    f"{hint}; give one row for each sample, in the order of the data set"
+                    f"{name} has {number} rows, but the loader has {more}; give one row for each "
+                    "sample, in the order of the data set"
                 )
         box = plan.bounds()
         return Source(data, plan.models, self.masks, self.limit, self.block, together, box)
+
+    def named(self, data: Data) -> Sequence[str] | None:
+        """A name for each sample: those that were given, or else the data set's."""
+        names = names_of(data) if self.names is None else [str(name) for name in self.names]
+        # Names of files that are no UTF-8 hold what cannot be written.
+        safe = [name.encode("utf-8", "backslashreplace").decode() for name in names or ()]
+        return None if names is None else safe
 
     def facts(self, plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
         """What the results depend on, as JSON has it; `data` says which samples."""
@@ -117,6 +125,19 @@ class Settings:
             "software": {"surefoot": code_digest(), "torch": version("torch")},
         }
         return dict(json.loads(json.dumps(found)))
+
+
+def _number(name: str, given: Any) -> int:
+    """How many rows there are of what goes by sample."""
+    try:
+        if not isinstance(given, str | Mapping):
+            return len(given)
+    except TypeError:
+        pass
+    raise SurefootError(
+        f"{name} is a {type(given).__name__}, expected a row for each sample, in the order of the "
+        "data set"
+    )
 
 
 def identity(facts: Mapping[str, Any]) -> str:

@@ -60,7 +60,20 @@ def summary(
 
 def _sorted(found: Iterable[Key], settings: Mapping[str, Any]) -> list[Key]:
     places = {name: {t: i for i, t in enumerate(ts)} for name, ts in order(settings).items()}
-    return sorted(found, key=lambda key: [places[n][t] for n, t in zip(KEYS, key, strict=True)])
+    return sorted(found, key=lambda key: _places(places, KEYS, key))
+
+
+def _places(
+    known: Mapping[str, Mapping[str, int]], columns: Sequence[str], key: Sequence[str]
+) -> list[int]:
+    """Where a row stands in the order of the plan."""
+    for column, text in zip(columns, key, strict=True):
+        if text not in known[column]:
+            raise SurefootError(
+                f"a row has the {column} {text!r}, which the audit's settings do not name: the "
+                "rows are another audit's"
+            )
+    return [known[column][text] for column, text in zip(columns, key, strict=True)]
 
 
 def _summary_row(
@@ -102,9 +115,9 @@ def compare(
     both = left.merge(right, on=[*others, "sample"], suffixes=("_a", "_b"), sort=False)
     groups = dict(iter(both.groupby(others, sort=False)))
     known = order(settings)
-    places = [{t: i for i, t in enumerate(known[name])} for name in others]
+    places = {name: {t: i for i, t in enumerate(known[name])} for name in others}
     found = []
-    for key in sorted(groups, key=lambda key: [p[t] for p, t in zip(places, key, strict=True)]):
+    for key in sorted(groups, key=lambda key: _places(places, others, key)):
         a, b = (groups[key][f"value_{side}"].to_numpy() for side in "ab")
         named = dict(zip(others, key, strict=True))
         higher = settings["metrics"][named["metric"]]["higher_is_better"]

@@ -16,6 +16,7 @@ from surefoot.auditing._loader import Batch
 from surefoot.auditing._plan import Plan
 from surefoot.auditing._source import Piece, Source, Tally, joined
 from surefoot.auditing._unit import Rows, measured
+from surefoot.files import check_entries, parse_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,10 +91,24 @@ class Work:
         return Done(table.replace_schema_metadata({_RECORD: json.dumps(record)}), record)
 
 
+_TOLD = {
+    **dict.fromkeys((*("block", "seen", "correct_for_all", "used", "failed"),), int),
+    **dict.fromkeys(("audit", "worker"), str),
+    "correct": dict[str, int],
+    "wall": float,
+}
+
+
 def record_of(table: "pa.Table") -> dict[str, Any]:
     """What a part tells of its block."""
-    found: dict[str, Any] = json.loads(table.schema.metadata[_RECORD])
-    return found
+    return check_record(parse_json((table.schema.metadata or {}).get(_RECORD, b""), "a part"))
+
+
+def check_record(found: Any) -> dict[str, Any]:
+    """What is told of a block, as it came; raises unless it tells all that is asked of it."""
+    record: dict[str, Any] = found if isinstance(found, dict) else {}
+    check_entries(record, _TOLD, "what is told of a block")
+    return record
 
 
 def summed(records: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

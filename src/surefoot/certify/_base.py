@@ -45,6 +45,7 @@ class Certifier(Recipe, ABC, Generic[C]):
             SurefootError: a setting out of range, what cannot be certified, what the explainer
                 raises.
         """
+        self.check_kinds()
         request = gradients.query(model, inputs, target, extra, False, layout)
         with torch.inference_mode(False), torch.no_grad():
             return self.certify(replace(request, layout=request.needed_layout()))

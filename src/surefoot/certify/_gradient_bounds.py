@@ -95,7 +95,7 @@ def check_radius(radius: float) -> None:
 
 def gradient_over(request: Query, around: Interval, score: Score, method: Method) -> Interval:
     """Bounds of the gradient anywhere in `around`, a box for each input, (N, ...), float64."""
-    if method not in get_args(Method):
+    if not isinstance(method, str) or method not in get_args(Method):
         raise SurefootError(f"method={method!r}, choose one of {get_args(Method)}")
     inputs = request.inputs
     entries = inputs[0].numel()

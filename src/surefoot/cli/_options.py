@@ -190,6 +190,7 @@ OPTIONS: Mapping[str, Option] = {
     # training: the run
     "note": Option(str, "free text, kept with the run", "TEXT"),
     "resume": Option(bool, "go on from the last checkpoint in the folder"),
+    "longer": Option(bool, "go on likewise, for more steps than the run was begun for"),
     "export": Option(
         str,
         "also write the trained network in a quarter of the space, with a card, as a model that "

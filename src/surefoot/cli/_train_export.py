@@ -14,6 +14,7 @@ from surefoot import models
 from surefoot.cli._train_options import CONFIGS, parser
 from surefoot.copies import copied
 from surefoot.errors import SurefootError
+from surefoot.files import check_yaml
 from surefoot.models import NETWORKS
 from surefoot.train import MODEL_FILE, Trained, Validation
 from surefoot.version import versions
@@ -155,6 +156,7 @@ def _before(settings: Any) -> Any:
     if not config.is_file():
         return None
     try:
+        check_yaml(config)
         run = parser().parse_args(["--config", str(config)])
     except (ArgumentError, SurefootError):  # made by another version
         return None

@@ -101,6 +101,8 @@ def run(settings: Any) -> int:
         return 0
     ranks = auditing.Ranks.of() if settings.ranks else None
     out = make_folder(settings.out)
+    if not (out / CONFIG).exists() and (ranks is None or not ranks.rank):
+        write_whole(out / CONFIG, _config(settings))  # already now, to go on with after a kill
     seen = sys.stderr.isatty() and not (settings.quiet or settings.json)
     with _executor(settings) as executor:
         given = (asked, model, loader, out, settings.overwrite, executor, seen)
@@ -225,7 +227,7 @@ def _executor(settings: Any) -> Iterator[Executor | None]:
 def _config(settings: Any) -> bytes:
     given = [_inputs.kept(photo) for photo in settings.photo or settings.photos or []]
     used: Mapping[str, Any] = {"photos": given or None}
-    return written(parser(), settings, "audit", **used)
+    return written(parser(), settings, "audit", **used, overwrite=False, dry_run=False)
 
 
 def _only(given: Sequence[str]) -> str:

@@ -28,10 +28,7 @@ _BINDING = (
     *("model", "model_options", "weights"),
 )
 # What `fit` takes under the same name.
-_PASSED = (
-    *("validate_every", "validate_epochs", "checkpoint_every", "log_every"),
-    *("resume", "workers"),
-)
+_PASSED = ("validate_every", "validate_epochs", "checkpoint_every", "log_every", "workers")
 
 parser = _train_options.parser
 
@@ -52,7 +49,7 @@ def run(settings: Any) -> None:
     training, held_out = _data(settings)
     model = _model(settings, training)
     if fabric.is_global_zero and not train.checkpoints(out / "checkpoints"):
-        write_whole(make_folder(out) / CONFIG, written(parser(), settings, "train", resume=False))
+        _write_config(settings)
     trained = train.fit(
         fabric.to_device(model),
         objective,
@@ -65,9 +62,12 @@ def run(settings: Any) -> None:
         logs=_logs(settings.logs),
         progress=sys.stderr.isatty() and not (settings.quiet or settings.json),
         fabric=fabric,
+        resume="longer" if settings.longer else settings.resume,
         binding={f"--{name.replace('_', '-')}": getattr(settings, name) for name in _BINDING},
         **{name: getattr(settings, name) for name in _PASSED},
     )
+    if fabric.is_global_zero and settings.longer:
+        _write_config(settings)  # of the steps that there are now
     if fabric.is_global_zero and settings.export is not None:
         network = _network(settings, training)
         _train_export.export(settings, network, trained, training, held_out, validation)
@@ -101,6 +101,11 @@ def _tell(settings: Any, trained: train.Trained, of_what: str) -> None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _write_config(settings: Any) -> None:
+    content = written(parser(), settings, "train", resume=False, longer=False)
+    write_whole(make_folder(settings.out) / CONFIG, content)
 
 
 def recipes(settings: Any) -> tuple[train.Loop, train.Objective, train.Validation]:
@@ -242,7 +247,7 @@ def _model(settings: Any, training: Any) -> nn.Module:
 
 def _goes_on_without(settings: Any) -> bool:
     """Whether the weights that a resumed run began with are gone, and needed no more."""
-    if not settings.resume or Path(settings.weights).exists():
+    if not (settings.resume or settings.longer) or Path(settings.weights).exists():
         return False
     return train.last_checkpoint(train.checkpoints(Path(settings.out) / "checkpoints")) is not None
 

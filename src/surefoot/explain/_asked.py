@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surefoot import gradients, programs
+from surefoot import checks, gradients, programs
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer
 from surefoot.maps import Layout
@@ -40,7 +40,10 @@ class Asked:
     def of(cls, function: Callable[..., Any], inputs: Any, target: Any, further: object) -> "Asked":
         model = _module(function)
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
-        flat = any(each.ndim == 1 for each in tensors if isinstance(each, Tensor))
+        for each in tensors:
+            if not isinstance(each, Tensor):
+                checks.check_inputs(each)
+        flat = any(each.ndim == 1 for each in tensors)
         if flat:  # one number a sample
             model = _Adapted(model, narrow=True)
             tensors = tuple(each.unsqueeze(1) for each in tensors)
@@ -64,13 +67,20 @@ class Asked:
         """Lists of numbers as tensors; an only output as the one class."""
         target = self.target
         if target is None or _only_zeros(target):
-            with torch.no_grad(), programs.evaluated(self.model):
-                output = self.model(*self.inputs, **self.extra)
+            output = self._output()
             if isinstance(output, Tensor) and (output.ndim == 1 or output.shape[1:] == (1,)):
                 return replace(self, model=_Adapted(self.model, one_output=True), target=0)
         if isinstance(target, list) and not any(isinstance(each, tuple) for each in target):
-            return replace(self, target=torch.as_tensor(target))
+            return replace(self, target=target if (labels := _tensor(target)) is None else labels)
         return self
+
+    def _output(self) -> Any:
+        """What the model gives; None where it fails, which the explainer will say in its words."""
+        try:
+            with torch.no_grad(), programs.evaluated(self.model):
+                return self.model(*self.inputs, **self.extra)
+        except Exception:
+            return None
 
     def explained(
         self, explainer: Explainer, create_graph: bool | None, layout: Layout | None
@@ -124,7 +134,16 @@ class Asked:
 
 
 def _only_zeros(target: Any) -> bool:
-    return not isinstance(target, tuple | list) and not torch.as_tensor(target).any()
+    labels = None if isinstance(target, tuple | list) else _tensor(target)
+    return labels is not None and not labels.any()
+
+
+def _tensor(target: Any) -> Tensor | None:
+    """Classes as a tensor; None where they are none."""
+    try:
+        return torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 class _Adapted(nn.Module):

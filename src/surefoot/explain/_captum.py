@@ -73,6 +73,8 @@ class Captum(Explainer):
         chunk: int | None = None,
         **more: Any,
     ) -> None:
+        if not isinstance(options, Mapping | None):
+            raise SurefootError(f"options is a {type(options).__name__}, expected a mapping")
         given = {
             "algorithm": algorithm,
             "options": {**(options or {}), **more},
@@ -85,7 +87,7 @@ class Captum(Explainer):
 
     def settings(self) -> dict[str, object]:
         """The settings that belong to the recipe, the method's own options among them."""
-        seed = {"seed": self.seed} if self.seed else {}
+        seed = {} if type(self.seed) is int and not self.seed else {"seed": self.seed}
         return {"algorithm": self.algorithm, **self.options, "score": self.score, **seed}
 
     def attribute(self, request: Query) -> Tensor:

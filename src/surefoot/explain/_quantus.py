@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from surefoot import programs
+from surefoot import checks, programs
+from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer, as_explainer
 from surefoot.maps import Layout, Reduction, layout_of, reduce, spread
 
@@ -43,15 +44,30 @@ def quantus(
         extra: Mapping[str, Tensor] | None = None,
         method: str | None = None,  # noqa: ARG001 (the name that evaluate gave this function)
     ) -> Array:
+        if not isinstance(model, nn.Module):
+            raise SurefootError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
         example = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
         place = example.device if device is None else torch.device(device)
-        batch = torch.as_tensor(np.asarray(inputs)).to(place, example.dtype)
-        labels = None if targets is None else torch.as_tensor(targets, device=place)
+        batch = _numbers(inputs, "inputs").to(place, example.dtype)
+        labels = None if targets is None else _numbers(targets, "targets").to(place)
         with programs.evaluated(model):
             maps = explainer(model, batch, labels, extra=extra, create_graph=False, layout=layout)
         if reduction is not None:
             said = layout_of(batch, model, layout)
             maps = spread(reduce(maps, reduction, said), said)
-        return np.asarray(maps.cpu().numpy())
+        known = maps.float() if maps.dtype == torch.bfloat16 else maps  # NumPy has none
+        return np.asarray(known.cpu().numpy())
 
     return explain_func
+
+
+def _numbers(given: object, name: str) -> Tensor:
+    if isinstance(given, Tensor):
+        checks.check_plain(given, name)
+        return given.detach()
+    try:
+        return torch.as_tensor(np.asarray(given))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SurefootError(
+            f"{name} is a {type(given).__name__} that holds no numbers ({error})"
+        ) from error

@@ -102,7 +102,7 @@ def said_by(model: nn.Module | None) -> Layout | None:
 
 def check_layout(layout: object) -> Layout:
     """`layout` itself, if it is the name of one."""
-    if layout not in _AXES:
+    if not isinstance(layout, str) or layout not in _AXES:
         raise SurefootError(f"layout={layout!r} is unknown; {suggest(str(layout), _AXES)}")
     return layout
 

@@ -1,5 +1,6 @@
 """Scoring a model on variants of its inputs: the grid of (sample x variant) that metrics walk."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from surefoot import checks, gradients
 from surefoot.chunking import Block, each_block, rows_per_batch
-from surefoot.errors import SurefootError
+from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.gradients import Query, Score
 from surefoot.maps import Layout, check_map, fitted, map_shape
 from surefoot.metric._baselines import NEED_LAYOUT, Baseline, resolve
@@ -34,7 +35,17 @@ class Grid:
         """The baseline shaped like the images; maps `h` may tell a signal from tokens."""
         named = isinstance(baseline, str) and baseline in NEED_LAYOUT
         layout = fitted(h, self.images, layout=self.request.known_layout()) if named else None
-        return resolve(baseline, self.images, layout)
+        found = resolve(baseline, self.images, layout)
+        same = int((found == self.images).flatten(1).all(1).sum())
+        if same:
+            warnings.warn(
+                f"the baseline is what {same} of {len(found)} inputs hold everywhere, so that "
+                "removing places changes nothing and their scores say nothing; give another "
+                "baseline",
+                SurefootWarning,
+                stacklevel=4,
+            )
+        return found
 
     @property
     def images(self) -> Tensor:

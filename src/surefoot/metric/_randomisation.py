@@ -70,7 +70,7 @@ def parameter_randomisation(
     original = maps_of(explainer, request)
     changed = _randomised(model, names, seed, cascading=order == "cascading")
     return {
-        name: similarity(original, maps_of(explainer, replace(request, model=other)))
+        name: _compared(similarity, original, maps_of(explainer, replace(request, model=other)))
         for name, other in changed
     }
 
@@ -114,7 +114,20 @@ def random_logit(
     classes = found.shape[1]
     shift = int(torch.randint(1, classes, (), generator=draws.generator(seed, 0)))
     other = replace(request, target=(request.target + shift) % classes)
-    return similarity(maps_of(explainer, request), maps_of(explainer, other))
+    return _compared(similarity, maps_of(explainer, request), maps_of(explainer, other))
+
+
+def _compared(similarity: Similarity, one: Tensor, other: Tensor) -> Tensor:
+    try:
+        return similarity(one, other)
+    except SurefootError:
+        raise
+    except Exception as error:  # it is the user's and may raise anything
+        name = getattr(similarity, "__name__", type(similarity).__name__)
+        raise SurefootError(
+            f"similarity, {name}, fails on two batches of maps {tuple(one.shape)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _layers(model: nn.Module) -> list[str]:

@@ -1,5 +1,6 @@
 """Weights from files that hold tensors and nothing else."""
 
+import hashlib
 import json
 import pickle
 import re
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.errors import SurefootError, SurefootWarning, optional
-from surefoot.files import check_archive, check_entries, parse_json
+from surefoot.files import DamagedError, check_archive, check_entries, parse_json
 from surefoot.models._classifier import Classifier, inside
 from surefoot.models._compact import unpack
 
 _NORMALISATION = "surefoot_normalisation"
+_DIGEST = "digest"
 _TOLD = float | list[float] | None
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -55,10 +57,21 @@ def put_weights(module: nn.Module, path: str | Path) -> None:
 
 
 def save_weights(module: nn.Module) -> bytes:
-    """The state dict in the safetensors format, with what `normalisation` reads."""
-    told = {_NORMALISATION: json.dumps(inside(module))}
-    content: bytes = optional("safetensors.torch", "cli").save(copied(module), told)
+    """The state dict in the safetensors format, with what `normalisation` reads and a digest."""
+    state, known = copied(module), inside(module)
+    # One entry: with several their order, and so the bytes, would differ from run to run.
+    told = {_NORMALISATION: json.dumps({**known, _DIGEST: _digest(state, known)})}
+    content: bytes = optional("safetensors.torch", "cli").save(state, told)
     return content
+
+
+def _digest(state: Mapping[str, Tensor], known: Mapping[str, Any]) -> str:
+    """The SHA-256 of all that a file of weights says."""
+    found = hashlib.sha256(json.dumps([known["mean"], known["std"]]).encode())
+    for name, value in sorted(state.items()):
+        found.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        found.update(value.flatten().view(torch.uint8).numpy().data)
+    return f"sha256:{found.hexdigest()}"
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
@@ -84,7 +97,7 @@ def normalisation(path: str | Path) -> dict[str, Any] | None:
     found = parse_json(told, where)
     if not isinstance(found, dict):
         raise SurefootError(f"{where} is {found!r}, expected mean and std")
-    check_entries(found, {"mean": _TOLD, "std": _TOLD}, where)
+    check_entries(found, {"mean": _TOLD, "std": _TOLD, f"{_DIGEST}?": str}, where)
     return found
 
 
@@ -137,9 +150,16 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _safetensors(path: Path) -> Any:
     package = optional("safetensors.torch", "cli")
     try:
-        return package.load_file(path)
+        state = package.load_file(path)
     except Exception as error:  # the package's own exception has no public name
         raise SurefootError(f"cannot read {path}: {_line(error)}") from error
+    told = normalisation(path) or {}
+    if _DIGEST in told and told[_DIGEST] != _digest(state, told):
+        raise DamagedError(
+            f"{path} is damaged: it does not hold the weights that were written (its digest "
+            "differs); copy it anew, or take another checkpoint"
+        )
+    return state
 
 
 def _checkpoint(path: Path) -> Any:

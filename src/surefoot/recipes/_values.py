@@ -56,7 +56,10 @@ def digest(tensor: Tensor) -> str:
     >>> digest(torch.zeros(2))[:15]
     'sha256:4016bdf5'
     """
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = torch.empty(0)  # a meta tensor has no bytes
+    if not tensor.is_meta:
+        plain = tensor if tensor.layout == torch.strided else tensor.to_dense()
+        flat = plain.detach().cpu().contiguous().reshape(-1)
     head = f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)} "
     return f"sha256:{hashlib.sha256(head.encode() + _bytes(flat)).hexdigest()}"
 

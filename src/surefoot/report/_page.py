@@ -58,21 +58,27 @@ class Audit:
     gallery: Any
     numbers: Numbers
     threats: Any
+    bold: bool
+    left_out: bool
     settings: Mapping[str, Any]
 
 
 def _audit(result: AuditResult, letter: str) -> Audit:
     numbers = Numbers.of(result)
+    shown = tables(result, numbers)
+    cells = [c for one in shown for line in one["lines"] for c in line["cells"] if c is not None]
     return Audit(
         letter,
         question(result.settings),
         verdicts(numbers),
         facts(result.settings),
-        tables(result, numbers),
+        shown,
         curves(numbers),
         gallery(result, numbers),
         numbers,
         _threats(numbers),
+        any(cell["best"] for cell in cells),
+        any(cell["dropped"] for cell in cells),
         {"about": {}, **result.settings},
     )
 

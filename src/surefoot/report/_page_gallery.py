@@ -9,10 +9,11 @@ import numpy as np
 
 from surefoot.auditing import AuditResult
 from surefoot.errors import optional
+from surefoot.report._page_budgets import Budgeted, size
 from surefoot.report._page_tables import Numbers, number
 
 _QUALITY = 85
-_LEAST = 160  # pixels that a picture is wide; smaller ones are magnified without blur
+_SMALL = 96  # pixels, below which a picture is stored to the bit and magnified without blur
 
 
 def gallery(result: AuditResult, numbers: Numbers) -> list[dict[str, Any]]:
@@ -38,7 +39,8 @@ def gallery(result: AuditResult, numbers: Numbers) -> list[dict[str, Any]]:
                 "name": about["name"] or f"sample {about['sample']}",
                 "value": number(about["value"]),
                 "class": _class(about["predicted"][0], classes),
-                "largest": f"{about['largest']:.3g}",
+                "largest": size(Budgeted("", "linf", about["largest"])),
+                "small": _is_small(shown.before),
                 "pictures": _pictures(shown),
             }
         )
@@ -72,9 +74,12 @@ def _data(pixels: Any) -> str:
     pillow = optional("PIL.Image", "cli")
     flat = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
     image = pillow.fromarray(np.ascontiguousarray(flat))
-    times = -(-_LEAST // image.width)
-    if times > 1:
-        image = image.resize((image.width * times, image.height * times), 0)
+    kind, options = ("png", {}) if _is_small(flat) else ("jpeg", {"quality": _QUALITY})
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _is_small(pixels: Any) -> bool:
+    """Of (H, W) or (H, W, C)."""
+    return bool(max(pixels.shape[:2]) < _SMALL)

@@ -8,6 +8,7 @@ from typing import Any
 
 from surefoot.auditing import AuditResult
 from surefoot.report._page_budgets import Budgeted, budgets, size
+from surefoot.report._page_metrics import in_words
 
 _SURE = 0.05  # of the corrected paired test, below which the best stands out
 _RESAMPLES = 20  # of comparisons, whose intervals are not shown
@@ -24,7 +25,9 @@ class Numbers:
         attacks: by name, without controls and clean inputs.
         models: by name.
         budgets: of the attacks that have one.
+        measure: what that metric says, in words.
         samples: how many were audited.
+        seen: of how many that were looked at.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -33,7 +36,9 @@ class Numbers:
     attacks: Sequence[str]
     models: Sequence[str]
     budgets: Mapping[str, Budgeted]
+    measure: str
     samples: int
+    seen: int
 
     @classmethod
     def of(cls, result: AuditResult) -> "Numbers":
@@ -42,14 +47,18 @@ class Numbers:
         rows = result.summary().to_dict("records")
         meant = [row for row in rows if not row["control"]]
         metrics = settings["metrics"]
+        good = (n for n, m in metrics.items() if m["ceiling"] and m["higher_is_better"])
+        main = next(good, None)
         return cls(
             rows,
-            next((n for n, m in metrics.items() if m["ceiling"] and m["higher_is_better"]), None),
+            main,
             list(dict.fromkeys(row["explainer"] for row in meant)),
             [a for a in dict.fromkeys(row["attack"] for row in meant) if a != "clean"],
             list(settings["models"]),
             budgets(settings["attacks"]),
+            in_words(metrics[main]["metric"]) if main else "",
             settings["samples"]["used"],
+            settings["samples"]["seen"],
         )
 
     def label(self, attack: str) -> str:
@@ -86,27 +95,26 @@ def tables(result: AuditResult, numbers: Numbers) -> list[dict[str, Any]]:
         ]
         if not columns:
             continue
-        lines = [
-            {
-                "name": explainer,
-                "cells": [
-                    _cell(numbers.find(model, explainer, attack, metric), best)
-                    for attack in columns
-                ],
-            }
+        rows = {
+            explainer: [numbers.find(model, explainer, attack, metric) for attack in columns]
             for explainer in numbers.explainers
-        ]
+        }
         facts = result.settings["metrics"][metric]
         found.append(
             {
                 "model": model if len(numbers.models) > 1 else "",
                 "metric": metric,
+                "recipe": facts["metric"].removesuffix("()"),
+                "words": in_words(facts["metric"]),
                 "main": metric == numbers.main,
                 "way": {True: "higher is better", False: "lower is better", None: ""}[
                     facts["higher_is_better"]
                 ],
                 "columns": [numbers.label(name) for name in columns],
-                "lines": lines,
+                "lines": [
+                    {"name": explainer, "cells": [_cell(row, best) for row in some]}
+                    for explainer, some in rows.items()
+                ],
                 "apart": _apart(numbers, model, metric, columns),
             }
         )

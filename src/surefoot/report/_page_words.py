@@ -39,10 +39,13 @@ def verdicts(numbers: Numbers) -> dict[str, Any]:
     few = ""
     if numbers.samples < FEW:
         few = (
-            f"Only {numbers.samples} samples: fewer than {FEW} tell little, and the intervals "
-            "are rough. Take this as a trial."
+            f"Only {numbers.samples} samples (of {numbers.seen} that were looked at, those that "
+            f"the model gets right): fewer than {FEW} tell little, and the intervals are rough. "
+            "Take this as a trial."
         )
-    return {"whole": whole, "each": each, "few": few}
+    measure = f"What is left is measured by {numbers.main}: {numbers.measure}."
+    told = {"measure": measure if numbers.main else ""}
+    return {"whole": whole, **told, "each": each, "few": few}
 
 
 def _verdict(numbers: Numbers, model: str, explainer: str) -> dict[str, Any]:
@@ -65,9 +68,22 @@ def _verdict(numbers: Numbers, model: str, explainer: str) -> dict[str, Any]:
         floor = f"; random changes of the same size leave {number(worst['floor'])}"
     text = (
         f"{kind}. Under {numbers.label(worst['attack'])}, {number(worst['mean'])}{said} of "
-        f"{number(worst['ceiling'])} is left{floor}."
+        f"{number(worst['ceiling'])} is left{floor}.{_natural(numbers, model, explainer)}"
     )
     return {"name": name, "kind": kind, "text": text}
+
+
+def _natural(numbers: Numbers, model: str, explainer: str) -> str:
+    """What changes that nobody intends leave."""
+    found = [
+        (attack, row["mean"])
+        for attack in numbers.attacks
+        if (row := numbers.find(model, explainer, attack, numbers.main or "")) is not None
+        and row["goal"] == "none"
+        and not math.isnan(row["mean"])
+    ]
+    told = ", ".join(f"{attack} leaves {number(mean)}" for attack, mean in found)
+    return f" Without any intent, {told}." if told else ""
 
 
 def facts(settings: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

@@ -63,6 +63,7 @@ def check_explainer(
     True
     """
     explainer = as_explainer(explainer)
+    checks.check_inputs(inputs)
     request = gradients.query(model, inputs.detach(), target, extra, create_graph=False)
     with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
         maps = _maps(explainer, request)

@@ -2,6 +2,7 @@
 
 from surefoot.train._alignment import InputGradientAlignment as InputGradientAlignment
 from surefoot.train._attributional import AttributionalRegularizers as AttributionalRegularizers
+from surefoot.train._attributional_at import AttributionalAT as AttributionalAT
 from surefoot.train._base import (
     Loss as Loss,
     NonFiniteLossError as NonFiniteLossError,

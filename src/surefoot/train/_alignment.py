@@ -14,7 +14,7 @@ from surefoot.models import along_channels
 from surefoot.train import _paths
 from surefoot.train._base import Parts
 from surefoot.train._batch import Batch
-from surefoot.train._divergence import cross_entropy
+from surefoot.train._divergence import cosine_distance, cross_entropy
 from surefoot.train._inner import Adversarial, around, ascend, random_point
 from surefoot.train._mode import eval_mode
 from surefoot.train._passes import Passes
@@ -89,7 +89,7 @@ class InputGradientAlignment(Adversarial):
         layout = known_layout(points, batch.model)
         mean = along_channels(torch.as_tensor(self.mean), points, "mean", layout)
         x = (points - mean) / along_channels(torch.as_tensor(self.std), points, "std", layout)
-        return _distance(x * seen, g_y * seen), _distance(x * seen, g_c * seen)
+        return cosine_distance(x * seen, g_y * seen), cosine_distance(x * seen, g_c * seen)
 
     def _surrogate(self, model: nn.Module) -> nn.Module:
         return model if self.beta is None else smooth(model, self.beta)
@@ -106,8 +106,3 @@ class InputGradientAlignment(Adversarial):
         attack = self.steps * Passes(second_inputs=2, forward=-1)
         outer = Passes(second_parameters=4, forward=-2, parameters=1)
         return Passes(input_gradient=1) + attack + outer
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """1 - cos(a, b) of each sample, (N,)."""
-    return 1 - F.cosine_similarity(a.flatten(1), b.flatten(1))

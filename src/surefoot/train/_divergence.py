@@ -1,4 +1,4 @@
-"""Cross-entropy, and divergences between the predictions at two inputs."""
+"""Cross-entropy, and how far predictions or maps at two inputs are apart."""
 
 from typing import Literal, get_args
 
@@ -38,6 +38,11 @@ def divergence(kind: Divergence, clean: Tensor, moved: Tensor, labels: Tensor) -
         return _kl(p, q)
     middle = p.logaddexp(q) - p.new_tensor(2.0).log()
     return (_kl(p, middle) + _kl(q, middle)) / 2
+
+
+def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+    """1 - cos(a, b) over one whole map of each sample, (N,)."""
+    return 1 - F.cosine_similarity(a.flatten(1), b.flatten(1))
 
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
 from surefoot.errors import SurefootError
@@ -12,6 +11,7 @@ from surefoot.gradients import Score
 from surefoot.train import _paths
 from surefoot.train._base import Objective, Parts
 from surefoot.train._batch import Batch
+from surefoot.train._divergence import cosine_distance
 from surefoot.train._passes import Passes
 from surefoot.train._pgd import PGD
 from surefoot.train._robust import Robust
@@ -50,7 +50,7 @@ class IGR(Objective):
         moved = self.robust.moved(batch)
         clean, a = self._integrated(batch, batch.inputs)
         there, b = self._integrated(batch, moved)
-        apart = (1 - F.cosine_similarity(a.flatten(1), b.flatten(1))).mean()
+        apart = cosine_distance(a, b).mean()
         terms: Mapping[str, tuple[float, Tensor]] = self.robust.terms(batch.labels, clean, there)
         return Parts({**terms, "cosine": (self.weight, apart)})
 
