@@ -117,7 +117,7 @@ class Panel:
         (base, whole), shown = self.heading(), self.explanation
         if self.after is not None:
             then = Column("after", self.after.inputs, self.after.maps)
-            return [Column(f"{whole}, before", shown.inputs, shown.attributions), then]
+            return [Column("before", shown.inputs, shown.attributions), then]
         own = Column(whole, shown.inputs, shown.attributions)
         return [own] if self.base is None else [Column(base, shown.inputs, self.base), own]
 
