@@ -76,7 +76,9 @@ def shown(explanation: Explanation) -> Explanation:
     if step == 1:
         return explanation
     pooled = nn.functional.avg_pool2d(explanation.inputs, step, ceil_mode=True)
-    each = (_strongest(channel, step) for channel in explanation.attributions.split(1, dim=1))
+    each = (
+        _strongest(channel, step) for channel in torch.split(explanation.attributions, 1, dim=1)
+    )
     return replace(explanation, inputs=pooled, attributions=torch.cat(list(each), 1))
 
 

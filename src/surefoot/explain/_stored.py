@@ -96,7 +96,7 @@ def _together(held: dict[str, Any], count: int) -> dict[str, Any]:
     }
 
 
-def _parts(inputs: tuple[Tensor, ...], layouts: list[Any]) -> Parts:
+def _parts(inputs: Any, layouts: list[Any]) -> Parts:
     shapes = tuple(tuple(each.shape[1:]) for each in inputs)
     return Parts(shapes, tuple(each.dtype for each in inputs), tuple(layouts))
 

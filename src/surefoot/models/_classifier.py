@@ -176,7 +176,7 @@ class Classifier(nn.Module):
         with nullcontext() if create_graph else torch.no_grad():
             result = embedder(tokens)
         if not isinstance(result, Tensor) or result.shape[:-1] != tokens.shape:
-            came = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            came = f"{tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
             raise SurefootError(
                 f"the submodule {self.embedding!r}, a {type(embedder).__name__}, makes {came} of "
                 f"tokens {tuple(tokens.shape)}, expected embeddings (N, T, D). A bag of words has "

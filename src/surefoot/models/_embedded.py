@@ -105,7 +105,7 @@ class Embedded:
         flat, start, texts = places.reshape(-1), 0, []
         for number, end in enumerate(self.ends):
             here = flat[(flat >= start) & (flat < end)]
-            if len(here) and (not self.alone or len(here.unique()) == end - start):
+            if len(here) and (not self.alone or len(torch.unique(here)) == end - start):
                 texts.append((number, start, end))
             start = end
         for number, start, end in texts:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -13,6 +13,9 @@ from surefoot.explain import Captum, Explainer, Explanation
 from surefoot.report._canvas import new_figure
 from surefoot.report._look import Look
 from surefoot.report._text import drawable, middle
+
+if TYPE_CHECKING:
+    from surefoot.report._figure import Picture
 
 Names = Sequence[str] | Sequence[Sequence[str]]
 
@@ -57,7 +60,7 @@ class Panel:
     look: Look
     regions: Tensor | None = None
     after: After | None = None
-    make: Callable[[float, float], Any] = new_figure
+    make: "Callable[[float, float], Picture]" = new_figure
 
     @property
     def rows(self) -> int:
