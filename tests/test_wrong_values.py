@@ -17,6 +17,7 @@ from surefoot import (
     testing,
     train,
 )
+from surefoot.files import make_folder, write_whole
 
 NET = nn.Sequential(
     nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 4)
@@ -75,6 +76,9 @@ def audited(**settings):
         (lambda: metric.random_logit(PLAIN, NET, X, similarity=NET), "similarity, Sequential"),
         (lambda: models.folded(NET, "pictures"), "inputs is str, expected a batch"),
         (lambda: models.folded(NET, X[:0]), r"inputs is \(0, 3, 8, 8\), expected a batch"),
+        (lambda: decoy.make_decoys(NET, torch.tensor(0.5)), "expected a non-empty batch"),
+        (lambda: write_whole("a\0", b""), "cannot write a"),
+        (lambda: make_folder("a\0"), "cannot make the folder a"),
         (lambda: decoy.layers(NET, X, patch=-1), "patch=-1"),
         (lambda: explain.reduce(X, np.zeros(2)), "choose one of"),
         (lambda: audited(names=-0.5), "names is a float, expected a row for each sample"),
