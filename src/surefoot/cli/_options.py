@@ -62,7 +62,8 @@ OPTIONS: Mapping[str, Option] = {
     "quiet": Option(bool, "say nothing but warnings and errors"),
     "json": Option(bool, "say what was found and written as one line of JSON"),
     "force": Option(bool, "overwrite files that surefoot did not write"),
-    "preview": Option(bool, "show a plain gradient map in the terminal at once"),
+    "rows": Option(int, "photographs in a picture; more go to map-2.png, map-3.png, ...", _N, 32),
+    "preview": Option(bool, "show a plain gradient in the terminal at once, the map at the end"),
     "overlay": Option(
         str, "also draw the map over the photograph at the photograph's own size", "FILE.png"
     ),
@@ -168,6 +169,12 @@ OPTIONS: Mapping[str, Option] = {
         "certify the map itself, exactly, against every change up to this (linf), as 0.001 or "
         "1/2550; for small networks",
         "RADIUS",
+    ),
+    "beside": Option(
+        Literal["quick", "standard", "thorough"],
+        "with --exact, also attack within the same radius, and say what the ensemble of this "
+        "effort, the published loop and random signs leave beside what is proved",
+        "EFFORT",
     ),
     "sigma": Option(number, "standard deviation of the noise", "S", 0.15),
     "draws": Option(int, "noisy maps of each photograph", _N, 100),

@@ -30,6 +30,10 @@ class Metric:
         range: lowest and highest value, at the defaults; infinite where it has no end.
         higher_is_better: the direction.
         options: keyword arguments it is called with.
+
+    >>> from surefoot.metric import get
+    >>> get("gini").needs, get("gini").higher_is_better
+    (('a',), True)
     """
 
     function: Callable[..., Tensor | dict[str, Tensor]]
@@ -41,7 +45,7 @@ class Metric:
     @property
     def name(self) -> str:
         """The function's name."""
-        return self.function.__name__
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
 
     def __call__(self, *given: Any, **options: Any) -> Tensor:
         """The metric of what `needs` lists, (N,); one with a result a layer gives their mean."""
