@@ -18,7 +18,13 @@ OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "
 OPTIONS += ("--disable-background-networking", "--remote-debugging-port=0")
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = False  # joined at the end, so that no socket is left
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    timeout = 5
+
     def log_message(self, *_):
         pass
 
@@ -27,7 +33,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def served(folder):
     """The address of a server of the folder, on this machine alone."""
     handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -104,6 +110,8 @@ async def browser(profile):
         await tab.ask("Network.setCacheDisabled", cacheDisabled=True)
         yield tab
         socket.close()
+        while await asyncio.wait_for(socket.read_message(), 30) is not None:
+            pass
     finally:
         process.terminate()
         process.wait(30)
