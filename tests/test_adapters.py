@@ -189,11 +189,15 @@ def test_functions_and_numbers():
 def test_a_mode_that_nothing_reads_makes_no_difference():
     model = make_net().train()
     bind(Gradient(), model).attribute(make_inputs(), 1)
-    quantus(Gradient())(model, make_inputs().numpy(), np.array([0, 1, 2, 0, 1]))
     assert all(module.training for module in model.modules())
+    # Quantus's metrics call the model themselves and count on its own function's model.eval()
+    quantus(Gradient())(model, make_inputs().numpy(), np.array([0, 1, 2, 0, 1]))
+    assert not any(module.training for module in model.modules())
     dropping = nn.Sequential(nn.Linear(4, 3), nn.Dropout()).double()
     with pytest.raises(SurefootError, match=r"training mode.*model.eval\(\)"):
         bind(Gradient(), dropping).attribute(make_inputs(), 1)
+    with pytest.raises(SurefootError, match=r"training mode.*model.eval\(\)"):
+        quantus(Gradient())(dropping, make_inputs().numpy(), np.array([0, 1, 2, 0, 1]))
     assert all(module.training for module in dropping.modules())
 
 
@@ -360,3 +364,29 @@ def test_the_page_for_guests_runs():
     assert len(cells) == 3
     for cell in cells:
         assert eval(cell, names).shape[0] == 2  # noqa: S307
+
+
+def test_gradient_shap_tells_what_each_draw_misses():
+    model = make_net()
+    torch.manual_seed(2)
+    background, x = torch.rand(6, 4, dtype=torch.float64), make_inputs()
+    target = torch.tensor([0, 1, 2, 0, 1])
+    e = ExpectedGradients(background, samples=9, score="logit", chunk=7)
+    bound = bind(e, model)
+    assert bound.has_convergence_delta()
+    maps, delta = bound.attribute(x, target, return_convergence_delta=True)
+    assert torch.equal(maps, e(model, x, target))
+    assert delta.shape == (5 * 9,)
+    # The mean over a sample's draws is the map's sum minus the score's change.
+    one = ExpectedGradients(background[:1], samples=4)
+    maps, delta = bind(one, model).attribute(x, target, return_convergence_delta=True)
+    ends = (x, background[:1].expand(5, 4))
+    scores = [model(points)[range(5), target] for points in ends]
+    wanted = maps.sum(1) - (scores[0] - scores[1])
+    torch.testing.assert_close(delta.view(5, 4).mean(1), wanted.detach())
+    linear = nn.Linear(4, 3).double().eval()  # nothing is missed on a straight way
+    noisy = bind(ExpectedGradients(background, samples=9, std=0.1), linear)
+    _, delta = noisy.attribute(x, target, return_convergence_delta=True)
+    torch.testing.assert_close(delta, torch.zeros_like(delta), rtol=0, atol=1e-12)
+    with pytest.raises(SurefootError, match="does not broadcast"):
+        bound.compute_convergence_delta(maps, background, x, target)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from surefoot import MissingExtraError, SurefootError
-from surefoot.attack import FGSM, L2, PGD, AutoAttack, Linf
+from surefoot.attack import FGSM, L2, PGD, AutoAttack, Linf, bind
 
 
 @pytest.fixture
@@ -161,3 +161,75 @@ def test_bad_input_is_named(linear):
         PGD(Linf(0.1))(linear, x, 5)
     with pytest.raises(SurefootError, match="training mode"):
         PGD(Linf(0.1))(linear.train(), x, 0)
+
+
+def negative_log(outputs, labels):
+    """captum's loss when none is given."""
+    return -outputs.log()[torch.arange(len(labels)), labels]
+
+
+@pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require")
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_bound_to_a_model_it_goes_as_captums(norm, targeted):
+    robust = pytest.importorskip("captum.robust")
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3), nn.Softmax(1)).double().eval()
+    x, y = torch.rand(5, 4).double(), torch.tensor([0, 1, 2, 0, 1])
+    mask = torch.tensor([1, 1, 0, 1])
+    told = {"radius": 0.3, "step_size": 0.1, "step_num": 1, "target": y, "targeted": targeted}
+    wanted = robust.PGD(net, lower_bound=0, upper_bound=1).perturb(x, mask=mask, **told)
+    bound = bind(PGD(Linf(0, bounds=(0, 1)), loss=negative_log, keep="last"), net)
+    torch.testing.assert_close(bound.perturb(x, mask=mask, **told), wanted)
+    wanted = robust.FGSM(net).perturb(x, 0.2, y, targeted=targeted)
+    fgsm = FGSM(Linf(0, bounds=(-9, 9)), loss=negative_log, keep="last")
+    torch.testing.assert_close(
+        bind(fgsm, net.forward).perturb(x, y, epsilon=0.2, targeted=targeted), wanted
+    )
+    found = bind(PGD(Linf(0.3)), net).perturb(x, y, norm=norm, step_num=3, targeted=targeted)
+    recipe = {"Linf": Linf, "L2": L2}[norm](0.3, steps=3)
+    torch.testing.assert_close(found, PGD(recipe, targeted=targeted)(net, x, y).inputs)
+
+
+def test_bound_to_a_model_of_several_inputs():
+    def function(a, b, scale):
+        return torch.stack([a.sum(1) * scale, b[:, 0]], 1)
+
+    a, b = torch.full((2, 3), 0.5), torch.full((2, 2), 0.5)
+    bound = bind(PGD(Linf(0.1), keep="last"), function)
+    told = {"step_num": 1, "step_size": 0.1, "additional_forward_args": 2.0}
+    found = bound.perturb((a, b), torch.tensor([0, 1]), **told)
+    torch.testing.assert_close(found[0], torch.tensor([[0.4] * 3, [0.6] * 3]))
+    torch.testing.assert_close(found[1][:, 0], torch.tensor([0.6, 0.4]))
+    assert torch.equal(found[1][:, 1], b[:, 1])
+    for said, call in (
+        ("did you mean step_num", lambda: bound.perturb((a, b), steps=3)),
+        ("norm='L1', choose", lambda: bound.perturb((a, b), norm="L1")),
+        ("one on predictions", lambda: bind(Linf(0.1), function)),
+        ("expected a module or a function", lambda: bind(PGD(Linf(0.1)), 3)),
+    ):
+        with pytest.raises(SurefootError, match=said):
+            call()
+
+
+def test_the_last_iterate_is_kept_whatever_it_does(trained):
+    net, x, labels = trained
+    wrong = 1 - labels
+    assert torch.equal(PGD(Linf(0.1, steps=2))(net, x, wrong).inputs, x)  # lost at the start
+    r = PGD(Linf(0.1, steps=1, step_size=0.1), keep="last")(net, x, wrong)
+    assert (r.inputs != x).flatten(1).any(1).all()
+    assert torch.equal(FGSM(Linf(0.1), keep="last")(net, x, wrong).inputs, r.inputs)
+    with pytest.raises(SurefootError, match=r'keep="last" is of one run'):
+        PGD(Linf(0.1, restarts=2), keep="last")(net, x)
+    with pytest.raises(SurefootError, match="keep='first', choose"):
+        PGD(Linf(0.1), keep="first")(net, x)
+
+
+def test_a_loss_of_ones_own(trained):
+    net, x, labels = trained
+    own = nn.CrossEntropyLoss(reduction="none")
+    ways = (own, "cross_entropy")
+    found, wanted = (PGD(Linf(0.1, steps=4), loss=way)(net, x, labels) for way in ways)
+    torch.testing.assert_close(found.inputs, wanted.inputs)
+    with pytest.raises(SurefootError, match="reduction='none'"):
+        PGD(Linf(0.1), loss=nn.CrossEntropyLoss())(net, x)

@@ -10,8 +10,9 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from surefoot import SurefootError, SurefootWarning, attack, explain, models, train
-from surefoot.attack import Linf, TopK
-from surefoot.explain import Captum, Gradient, IntegratedGradients, SmoothGrad
+from surefoot.attack import PGD, Linf, TopK
+from surefoot.explain import Captum, Decoy, Gradient, IntegratedGradients, SmoothGrad
+from surefoot.models import Classifier
 
 BUDGET = Linf(0.05, steps=3)
 
@@ -153,6 +154,45 @@ def test_attention_inside_a_checkpoint_can_be_differentiated_twice():
     a = TopK(BUDGET, k=2, second_order="exact")
     model = Around(Attention(), plain()).eval()
     assert not torch.equal(a(model, inputs(), None, Gradient("probability")).inputs, inputs())
+
+
+class Attends(nn.Module):
+    """Attention, in a checkpoint or not."""
+
+    def __init__(self, *, kept: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.into, self.out, self.kept = nn.Linear(6, 6), nn.Linear(6, 3), kept
+
+    def attend(self, v):
+        rows = self.into(v).view(len(v), -1, 2, 3).transpose(1, 2)
+        return F.silu(F.scaled_dot_product_attention(rows, rows, rows).transpose(1, 2).flatten(2))
+
+    def forward(self, x):
+        found = self.attend(x) if self.kept else checkpoint(self.attend, x, use_reentrant=False)
+        return self.out(found.mean(1))
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        train.IGR(),
+        train.IGNorm(0.05, steps=1),
+        train.JacobianRegularization(),
+        train.SCAAT(0.05, steps=1),
+    ],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_training_with_attention_inside_a_checkpoint(objective):
+    """The user's own backward pass comes when attention may take any kernel again."""
+    x, y, slopes = torch.rand(2, 4, 6), torch.tensor([0, 1]), []
+    for kept in (True, False):
+        net = Classifier(Attends(kept=kept).train(), layout="tokens")
+        loss = objective(net, x, y, generator=torch.Generator().manual_seed(0)).total
+        loss.backward()
+        slopes.append([p.grad for p in net.parameters()])
+    for a, b in zip(*slopes, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def raising(words):
@@ -302,3 +342,76 @@ def test_draws_do_not_follow_torchs_defaults():
         torch.set_default_dtype(torch.float32)
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_a_backward_pass_that_fails_says_so():
+    net = Around(raising("this model wants model.train()"), plain()).eval()
+    told = "the model's backward pass fails: RuntimeError: this model wants"
+    with pytest.raises(SurefootError, match=told):
+        Gradient()(net, inputs(), 0)
+    with pytest.raises(SurefootError, match=told):
+        PGD(BUDGET)(net, inputs())
+
+
+def test_prediction_attacks_need_a_gradient():
+    with pytest.raises(SurefootError, match="no gradient with respect to its inputs"):
+        PGD(BUDGET)(Around(lambda x: x.detach(), plain()).eval(), inputs())
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_transformer_that_pads_has_decoys_at_its_layers():
+    """Without gradients PyTorch runs its layers as one kernel, where a layer is not to be seen."""
+
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.encoder, self.out = nn.TransformerEncoder(layer, 1), nn.Linear(8, 3)
+
+        def forward(self, x, pad):
+            return self.out(self.encoder(x, src_key_padding_mask=pad).mean(1))
+
+    net, x = Classifier(Padded().eval(), layout="tokens"), torch.rand(2, 4, 8)
+    pad = torch.tensor([[False, False, False, True], [False] * 4])
+    before = torch.backends.mha.get_fastpath_enabled()
+    layer = "module.encoder.layers.0.norm1"
+    found = Decoy(Gradient("probability"), decoys=4, layer=layer, epsilon=0.05)
+    result = found.explain(net, x, extra={"pad": pad})
+    assert result.details["deviation"].max() <= 0.05 * (1 + 1e-4)
+    assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+def test_layers_of_a_model_that_was_compiled_before_are_seen():
+    net, x = plain(), inputs()
+    compiled = torch.compile(net, backend="eager")
+    with torch.no_grad():
+        compiled(x)
+    e = Decoy(Gradient("probability"), layer="1", decoys=4)
+    torch.testing.assert_close(e(compiled, x, 0), e(net, x, 0))
+
+
+def test_tokens_of_a_compiled_model_without_a_length():
+    class Text(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.words, self.out = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+        def forward(self, words):
+            return self.out(self.words(words.t()).tanh().mean(0))
+
+    net, tokens = Text().eval(), torch.tensor([[1, 2, 3], [4, 5, 1]])
+    model = Classifier(net, embedding="words")
+    compiled = Classifier(torch.compile(net, backend="eager"), embedding="_orig_mod.words")
+    x = model.embed(tokens)
+    torch.testing.assert_close(Gradient()(compiled, x, 0), Gradient()(model, x, 0))
+
+
+def test_grad_cam_passes_scripted_parts_over():
+    torch.manual_seed(0)
+    script = torch.jit.script(nn.Sequential(nn.ReLU(), nn.Flatten()))
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), script, nn.Linear(64, 3)).eval()
+    x = torch.rand(2, 3, 6, 6)
+    found = Captum("LayerGradCam")(net, x, 0)
+    torch.testing.assert_close(found, Captum("LayerGradCam", layer="0")(net, x, 0))

@@ -212,3 +212,15 @@ def test_extra_inputs_are_passed_on():
     mask[:, 0] = True
     report = check_explainer(Gradient(), model, x, extra={"mask": mask})
     assert report.passed, report
+
+
+def test_a_layout_that_can_be_mistaken_is_said_in_the_call():
+    torch.manual_seed(0)
+    layers = [nn.Conv1d(2, 4, 3), nn.Softplus(), nn.Flatten(), nn.Linear(32, 3)]
+    net, x = nn.Sequential(*layers).eval(), torch.rand(3, 2, 10)
+    e = Decoy(Gradient("probability"), layer="0", decoys=4)
+    with pytest.raises(SurefootError, match="a signal"):
+        check_explainer(e, net, x)
+    report = check_explainer(e, net, x, layout="signal")
+    assert report["differentiability"].value is not None
+    assert report.passed, report

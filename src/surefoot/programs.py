@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from types import CodeType
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ _TRAINING = {
     torch.ops.aten.native_dropout.default: 2,
     torch.ops.aten.batch_norm.default: 5,
 }
+_NAMES: "WeakKeyDictionary[type, frozenset[str]]" = WeakKeyDictionary()
 MADE_BY = {"scripted": "torch.jit", "exported": "torch.export", "compiled": "torch.compile"}
 
 
@@ -82,13 +84,24 @@ def training_nodes(graph: torch.fx.Graph) -> Iterator[str]:
 
 def reads_mode(module: nn.Module) -> bool:
     """Whether the module's own code looks at `training`: else its mode makes no difference."""
-    own = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
-    return isinstance(module, torch.jit.ScriptModule) or any(
-        "training" in code.co_names
-        for kind in own
-        for function in vars(kind).values()
-        for code in _codes(getattr(function, "__code__", None))
-    )
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
+    return "training" in _names(type(module))
+
+
+def mentions(kind: type[nn.Module], word: str) -> bool:
+    """Whether the code of a kind of module holds a name with that word in it."""
+    return any(word in name for name in _names(kind))
+
+
+def _names(kind: type[nn.Module]) -> frozenset[str]:
+    """The names in the code of a kind of module, as far as it is not PyTorch's base."""
+    if kind not in _NAMES:
+        own = kind.__mro__[: kind.__mro__.index(nn.Module)]
+        functions = (function for one in own for function in vars(one).values())
+        codes = (code for f in functions for code in _codes(getattr(f, "__code__", None)))
+        _NAMES[kind] = frozenset(name for code in codes for name in code.co_names)
+    return _NAMES[kind]
 
 
 def _codes(code: Any) -> Iterator[CodeType]:
@@ -105,16 +118,24 @@ def evaluate(module: nn.Module) -> None:
         part.training = False
 
 
+def settle(model: nn.Module) -> list[nn.Module]:
+    """Put a model whose mode makes no difference into evaluation mode; what was not in it.
+
+    Any other model is left as it is.
+    """
+    training = [module for module in model.modules() if getattr(module, "training", False)]
+    if any(reads_mode(module) for module in training):
+        return []
+    for module in training:
+        module.training = False
+    return training
+
+
 @contextmanager
 def evaluated(model: nn.Module) -> Iterator[None]:
     """A model whose mode makes no difference, in evaluation mode meanwhile."""
-    training = [module for module in model.modules() if getattr(module, "training", False)]
-    if any(reads_mode(module) for module in training):
-        yield  # and be refused
-        return
+    training = settle(model)
     try:
-        for module in training:
-            module.training = False
         yield
     finally:
         for module in training:

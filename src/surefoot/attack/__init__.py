@@ -6,6 +6,7 @@ from surefoot.attack._agreement import (
 )
 from surefoot.attack._autoattack import AutoAttack as AutoAttack
 from surefoot.attack._base import AttributionAttack as AttributionAttack
+from surefoot.attack._bound import BoundAttack as BoundAttack, bind as bind
 from surefoot.attack._case import explained as explained
 from surefoot.attack._dissimilarity import Dissimilarity as Dissimilarity
 from surefoot.attack._ensemble import Ensemble as Ensemble
@@ -36,6 +37,7 @@ __all__ = [
     "Agreement",
     "AttackResult",
     "AttributionAttack",
+    "BoundAttack",
     "Budget",
     "PredictionAttack",
     "PredictionResult",
@@ -43,6 +45,7 @@ __all__ = [
     "Smooth",
     "SwapWords",
     "Swapped",
+    "bind",
     "check_second_order",
     "parse",
     "read_synonyms",

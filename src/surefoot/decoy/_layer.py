@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from surefoot import gradients, models
+from surefoot import gradients, models, programs, turns
 from surefoot.errors import SurefootError
 
 Name = str | tuple[str, ...]
@@ -83,14 +83,25 @@ def watching(
         return see
 
     handles: list[RemovableHandle] = []
-    try:
-        handles.extend(
-            model.get_submodule(name).register_forward_hook(hook(name)) for name in names
-        )
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with programs.eagerly(model), _IN_PARTS():
+        try:
+            handles.extend(
+                model.get_submodule(name).register_forward_hook(hook(name)) for name in names
+            )
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _in_parts() -> Callable[[], None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    return lambda: torch.backends.mha.set_fastpath_enabled(before)
+
+
+# Without gradients, PyTorch's transformer layers run as one kernel, on nested tensors at that.
+_IN_PARTS = turns.Flags(_in_parts)
 
 
 def first(output: object) -> object:
@@ -105,9 +116,10 @@ def _cloned(output: object) -> object:
 
 def _tensor(output: object, name: str, rows: int) -> Tensor:
     kept = first(output)
-    if isinstance(kept, Tensor) and kept.ndim >= 2 and len(kept) == rows:
+    whole = isinstance(kept, Tensor) and not kept.is_nested
+    if isinstance(kept, Tensor) and whole and kept.ndim >= 2 and len(kept) == rows:
         return kept
-    came = tuple(kept.shape) if isinstance(kept, Tensor) else type(kept).__name__
+    came = tuple(kept.shape) if isinstance(kept, Tensor) and whole else type(kept).__name__
     raise SurefootError(
         f"layer {name!r} gives {came} for {rows} inputs, expected a tensor with one row an input; "
         "choose another layer"

@@ -1,5 +1,6 @@
 """Explainers: frozen recipes, called as `explainer(model, inputs, target) -> attributions`."""
 
+from surefoot.explain._asked import Asked as Asked
 from surefoot.explain._base import (
     Explainer as Explainer,
     Function as Function,

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surefoot import checks, gradients, programs
+from surefoot import checks, gradients, paths, programs
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer
+from surefoot.explain._expected import ExpectedGradients
 from surefoot.maps import Layout
 
 Inputs = Tensor | tuple[Tensor, ...]
@@ -95,19 +96,31 @@ class Asked:
                 create_graph=create_graph,
                 layout=layout,
             )
-        maps = found if isinstance(found, tuple) else (found,)
+        return self.returned(found)
+
+    def returned(self, found: Inputs) -> Inputs:
+        """What is shaped like the inputs in the form in which they came."""
+        each = found if isinstance(found, tuple) else (found,)
         if self.flat:
-            maps = tuple(each.squeeze(1) for each in maps)
-        return maps[0] if self.alone else maps
+            each = tuple(one.squeeze(1) for one in each)
+        return each[0] if self.alone else each
+
+    def gaps(self, explainer: ExpectedGradients, layout: Layout | None) -> Tensor:
+        """Each draw's gap, (N, samples)."""
+        told = (self.model, self.given, self.target, self.extra or None, False, layout)
+        with programs.evaluated(self.model):
+            return explainer.gaps(gradients.query(*told, several=True))
 
     def points(self, given: Any) -> tuple[Tensor, ...]:
         """Numbers and tensors as tensors shaped like the inputs."""
         if callable(given):
             given = given(*self.inputs)
         each = given if isinstance(given, tuple) else (given,) * len(self.inputs)
+        if len(each) != len(self.inputs):
+            raise SurefootError(f"{len(each)} points came for {len(self.inputs)} inputs")
         pairs = zip(each, self.inputs, strict=True)
         return tuple(
-            torch.as_tensor(0.0 if value is None else self._rows(value)).to(at).expand_as(at)
+            paths.resolve_baseline(0.0 if value is None else self._rows(value), at)
             for value, at in pairs
         )
 

@@ -56,7 +56,8 @@ class Bound:
             additional_forward_args: a value or a tuple of values: the model's further arguments,
                 in the order of its `forward`. Tensors with leading dimension N go with the samples.
             return_convergence_delta: whether (attributions, delta) come, see
-                `compute_convergence_delta`.
+                `compute_convergence_delta`; of `ExpectedGradients` one for each draw, (N *
+                samples,), sample by sample, whose mean over a sample's draws is its gap.
             create_graph: see `Explainer.__call__`.
             settings: captum's names for settings of the recipe: `baselines`, `n_steps`, `method`,
                 `internal_batch_size`, `n_samples`; a baseline may have one row a sample.
@@ -72,8 +73,10 @@ class Bound:
         if not self.has_convergence_delta():
             raise SurefootError(
                 f"{explainer!r} does not add up to a difference of scores, so that it has no "
-                "convergence delta; IntegratedGradients has"
+                "convergence delta; IntegratedGradients has, and ExpectedGradients for each draw"
             )
+        if isinstance(explainer, ExpectedGradients):
+            return maps, asked.gaps(explainer, self.layout).flatten()
         start = innermost(explainer).baseline if baselines is None else baselines
         return maps, self.compute_convergence_delta(
             maps, start, inputs, target, additional_forward_args
@@ -105,7 +108,7 @@ class Bound:
 
     def has_convergence_delta(self) -> bool:
         """Whether attributions add up to a difference of scores."""
-        return isinstance(self.explainer, IntegratedGradients)
+        return isinstance(self.explainer, IntegratedGradients | ExpectedGradients)
 
 
 def bind(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from surefoot import gradients
+from surefoot import gradients, programs
 from surefoot.errors import SurefootError
 from surefoot.gradients import Query
 from surefoot.maps import places
@@ -149,7 +149,7 @@ def find_layer(request: Query) -> str:
     handles = [
         module.register_forward_hook(lambda m, _a, output, name=name: note(name, m, output))
         for name, module in one.model.named_modules()
-        if name
+        if name and programs.kind(module) != "scripted"
     ]
     try:
         with torch.enable_grad():

@@ -1,5 +1,6 @@
 """Expected Gradients (Erion et al., arXiv 1906.10670)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -43,24 +44,58 @@ class ExpectedGradients(Explainer):
     std: float = field(default=0.0, kw_only=True)
 
     def attribute(self, request: Query) -> Tensor:
+        inputs, drawn = request.inputs, self._way(request)
+
+        def compute(block: Block) -> Tensor:
+            _, way, slopes = drawn(block)
+            return (way * slopes if self.multiply_by_inputs else slopes).sum(1)
+
+        rows = rows_per_batch(inputs, self.chunk)
+        parts = each_block(len(inputs), self.samples, rows, compute)
+        return gradients.sum_blocks(parts, inputs) / self.samples
+
+    def gaps(self, request: Query) -> Tensor:
+        """What each draw's sum misses of its change of the score, (N, samples); 0 is best.
+
+        sum_i (x - b_j)_i grad_i F(b_j + a_j (x - b_j)) - (F(x) - F(b_j)), x with its noise.
+        """
+        inputs, drawn = request.inputs, self._way(request)
+        found = inputs.new_empty(len(inputs), self.samples)
+
+        def compute(block: Block) -> Tensor:
+            here, way, slopes = drawn(block)
+            rows = request.take(block.samples)
+            ends = []
+            for points in (here + way, here.expand_as(way)):
+                some = rows.expand(points)
+                logits = gradients.predict(some.model, some.inputs, some.extra, self.chunk)
+                scores = gradients.class_scores(logits, some.target, self.score)
+                ends.append(scores.view(way.shape[:2]))
+            return (way * slopes).flatten(2).sum(2) - (ends[0] - ends[1])
+
+        with torch.no_grad():
+            rows = rows_per_batch(inputs, self.chunk)
+            for (samples, variants), gap in each_block(len(inputs), self.samples, rows, compute):
+                found[samples, variants] = gap
+        return found
+
+    def _way(self, request: Query) -> Callable[[Block], tuple[Tensor, Tensor, Tensor]]:
+        """Of a block the baselines drawn, the way from them to the inputs, and the slope on it."""
         inputs = request.inputs
         background, alphas = self._draw(request)
         starts = background.view(1, self.samples, *inputs.shape[1:])
         alphas = alphas.view(1, -1, *[1] * (inputs.ndim - 1))
 
-        def compute(block: Block) -> Tensor:
+        def drawn(block: Block) -> tuple[Tensor, Tensor, Tensor]:
             here = starts[:, block.variants]
             way = inputs[block.samples, None] - here
             if self.std:
                 way = way + self.std * draws.normal(self.seed + 1, block.variants, inputs)
             points = here + alphas[:, block.variants] * way
             rows = request.take(block.samples).expand(points)
-            slopes = gradients.input_gradient(rows, self.score).view_as(points)
-            return (way * slopes if self.multiply_by_inputs else slopes).sum(1)
+            return here, way, gradients.input_gradient(rows, self.score).view_as(points)
 
-        rows = rows_per_batch(inputs, self.chunk)
-        parts = each_block(len(inputs), self.samples, rows, compute)
-        return gradients.sum_blocks(parts, inputs) / self.samples
+        return drawn
 
     def _draw(self, request: Query) -> tuple[Tensor, Tensor]:
         if self.samples < 1 or not self.std >= 0:

@@ -23,9 +23,10 @@ def quantus(
 
     The function returned is `f(model, inputs, targets, *, device=None, extra=None, method=None)`.
     Inputs are cast to the model's dtype and put on `device`, or where the model is; the layout of
-    the channels stays as given. A model in training mode is taken if nothing in it reads the mode.
-    `quantus.evaluate` says which `method` it wants, by the name it
-    gave this very function, so that there is nothing to choose.
+    the channels stays as given. A model in training mode is taken if nothing in it reads the mode,
+    and is in evaluation mode afterwards, as after Quantus's own function: its metrics count on
+    that. `quantus.evaluate` says which `method` it wants, by the name it gave this very function,
+    so that there is nothing to choose.
 
     Args:
         explainer: the recipe.
@@ -50,8 +51,8 @@ def quantus(
         place = example.device if device is None else torch.device(device)
         batch = _numbers(inputs, "inputs").to(place, example.dtype)
         labels = None if targets is None else _numbers(targets, "targets").to(place)
-        with programs.evaluated(model):
-            maps = explainer(model, batch, labels, extra=extra, create_graph=False, layout=layout)
+        programs.settle(model)
+        maps = explainer(model, batch, labels, extra=extra, create_graph=False, layout=layout)
         if reduction is not None:
             said = layout_of(batch, model, layout)
             maps = spread(reduce(maps, reduction, said), said)

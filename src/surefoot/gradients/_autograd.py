@@ -11,7 +11,7 @@ from surefoot import checks, turns
 from surefoot.chunking import Block, each_block, rows_per_batch
 from surefoot.errors import SurefootError
 from surefoot.gradients._door import check_score
-from surefoot.gradients._faults import translated
+from surefoot.gradients._faults import blaming_backward, keeping_all, translated
 from surefoot.gradients._query import Query
 from surefoot.gradients._run import forward
 from surefoot.gradients._scores import Score, class_scores, single
@@ -105,7 +105,8 @@ def _logits_and_gradients(
 def _passed(request: Query) -> tuple[Tensor, Tensor]:
     """The inputs that are differentiated, and their logits in single precision at least."""
     inputs = _differentiable(request)
-    return inputs, single(forward(request.model, inputs, request.extra))
+    with keeping_all(request.model) if request.create_graph else nullcontext():
+        return inputs, single(forward(request.model, inputs, request.extra))
 
 
 def _complete(
@@ -128,9 +129,10 @@ def _complete(
 def _gradient(values: Tensor, inputs: Tensor, *, again: bool, keep: bool) -> Tensor:
     if not values.requires_grad:
         raise SurefootError(_NO_GRADIENT)
-    (gradient,) = torch.autograd.grad(
-        values.sum(), inputs, create_graph=again, retain_graph=keep, allow_unused=True
-    )
+    with blaming_backward():
+        (gradient,) = torch.autograd.grad(
+            values.sum(), inputs, create_graph=again, retain_graph=keep, allow_unused=True
+        )
     if gradient is None:
         raise SurefootError(_NO_GRADIENT)
     found: Tensor = gradient
@@ -175,16 +177,23 @@ def sum_blocks(parts: Iterator[tuple[Block, Tensor]], like: Tensor) -> Tensor:
 
 
 def value_and_gradient(
-    function: Callable[[Tensor], Tensor], at: Tensor, *, again: bool = False
+    function: Callable[[Tensor], Tensor], at: Tensor, *, again: bool = False, needed: bool = False
 ) -> tuple[Tensor, Tensor]:
     """`function(at)`, (R,), and the gradient of each of its values in its own row, (R, ...).
 
-    `again` says that the function holds gradients itself, whose graphs are differentiated here.
+    `again` says that the function holds gradients itself, whose graphs are differentiated here;
+    `needed` that it is a model's score, so that no gradient is an error and not 0.
     """
     with _autograd(create_graph=again):
         point = at.detach().requires_grad_(True)
         value = function(point)
-        (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
+        if needed and not value.requires_grad:
+            raise SurefootError(_NO_GRADIENT)
+        with blaming_backward():
+            (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
+        if needed and gradient is None:
+            raise SurefootError(_NO_GRADIENT)
+        gradient = torch.zeros_like(point) if gradient is None else gradient
     return value.detach(), gradient
 
 

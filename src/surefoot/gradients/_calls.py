@@ -91,10 +91,8 @@ def _inner(model: nn.Module) -> nn.Module:
             parameters = inspect.signature(model.forward).parameters.values()
         except (TypeError, ValueError):
             return model
-        wrapped = next(
-            (m for name in ("module", "_orig_mod", "model") if (m := getattr(model, name, None))),
-            None,
-        )
+        inner = (getattr(model, name, None) for name in ("module", "_orig_mod", "model"))
+        wrapped = next((one for one in inner if one is not None), None)  # it may have no len()
         if any(p.kind in _NAMED for p in parameters) or not isinstance(wrapped, nn.Module):
             return model
         model = wrapped

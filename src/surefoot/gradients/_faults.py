@@ -1,13 +1,16 @@
 """What PyTorch refuses while it runs or differentiates a model, and the way around it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 
+from surefoot import programs
 from surefoot.errors import SurefootError
 
 # (what PyTorch's message holds, what that means and what to do)
@@ -89,6 +92,21 @@ class ModelError(SurefootError, RuntimeError):
 
 
 @contextmanager
+def blaming_backward() -> Iterator[None]:
+    """Whatever a model's backward pass raises comes as one error that says so."""
+    try:
+        yield
+    except SurefootError:
+        raise
+    except Exception as error:  # the model is the user's and may raise anything
+        if _is_memory(error) or _told(str(error)) is not None:
+            raise
+        raise ModelError(
+            f"the model's backward pass fails: {type(error).__name__}: {_in_a_line(error)}"
+        ) from error
+
+
+@contextmanager
 def blamed(model: nn.Module, inputs: Tensor) -> Iterator[None]:
     """Whatever a model raises comes as one error that names it and what it was given."""
     try:
@@ -96,14 +114,21 @@ def blamed(model: nn.Module, inputs: Tensor) -> Iterator[None]:
     except SurefootError:
         raise
     except Exception as error:  # the model is the user's and may raise anything
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if _is_memory(error):
             raise
-        reason = " ".join(str(error).split())
         shape = ", ".join(map(str, inputs.shape[1:]))
         raise ModelError(
             f"the model, a {type(model).__name__}, fails on inputs (N, {shape}): "
-            f"{type(error).__name__}: {reason}"
+            f"{type(error).__name__}: {_in_a_line(error)}"
         ) from error
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -119,6 +144,32 @@ def keeping() -> Iterator[None]:
     else:
         with saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
             yield
+
+
+class _Keeping(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        with keeping():
+            return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def keeping_all(model: nn.Module) -> Iterator[None]:
+    """What any operation of a checkpointing model saves for backward is kept, see `keeping`.
+
+    The user's own `.backward()` comes later, where attention would take a kernel again that
+    cannot be differentiated twice.
+    """
+    if any(programs.mentions(type(module), "checkpoint") for module in model.modules()):
+        with _Keeping():
+            yield
+    else:
+        yield
 
 
 def _told(message: str) -> str | None:

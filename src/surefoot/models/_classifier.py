@@ -11,12 +11,16 @@ from surefoot import checks
 from surefoot.errors import SurefootError, suggest
 from surefoot.gradients import arranged, further_names
 from surefoot.maps import Layout, channel_axis, check_layout, layout_of
-from surefoot.models._embedded import Untold, equal, remember, replaced, the_same, tied, tokens_of
+from surefoot.models._embedded import remember, replaced, tied, tokens_of
 from surefoot.models._outputs import KINDS
 from surefoot.typed import check_kinds
 
 Channels = float | Sequence[float] | Tensor | None
 Output = int | str | Callable[[Any], Tensor] | None
+
+# What embeds a text: a call with all its tokens; else calls with parts of it; else one with a copy
+# of its numbers, which comes last since two texts may be equal.
+_READINGS = ((True, False), (False, False), (False, True))
 
 
 class Classifier(nn.Module):
@@ -170,7 +174,14 @@ class Classifier(nn.Module):
                 f" {self.embedding!r} holds {size} embeddings"
             )
         with nullcontext() if create_graph else torch.no_grad():
-            result: Tensor = embedder(tokens)
+            result = embedder(tokens)
+        if not isinstance(result, Tensor) or result.shape[:-1] != tokens.shape:
+            came = f"{tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+            raise SurefootError(
+                f"the submodule {self.embedding!r}, a {type(embedder).__name__}, makes {came} of "
+                f"tokens {tuple(tokens.shape)}, expected embeddings (N, T, D). A bag of words has "
+                "them before its sum: nn.Embedding.from_pretrained(bag.weight), then .mean(1)"
+            )
         return remember(result, tokens)
 
     def _embedder(self) -> nn.Module:
@@ -200,16 +211,17 @@ class Classifier(nn.Module):
             for name, each in zip(names or [""], inputs, strict=True)
         ]
         rest = {name: value for name, value in extra.items() if name not in names}
-        # Two texts may be equal, so copies of tokens count only where the tokens are not read.
-        for alike in (the_same, equal):
-            with replaced(tied(self.module, embedder), tokens, inputs, alike) as given:
-                result = self.module(*tokens, **rest)
-            if all(given):
+        for alone, copies in _READINGS:
+            with replaced(
+                tied(self.module, embedder), tokens, inputs, alone=alone, copies=copies
+            ) as texts:
+                result = self.module(*texts.tokens, **rest)
+            if all(texts.given):
                 return result
         raise SurefootError(
             f"the submodule {self.embedding!r} gave no embeddings of shape "
-            f"{tuple(inputs[given.index(False)].shape)} during the forward pass; name the one that "
-            "embeds the tokens"
+            f"{tuple(inputs[texts.given.index(False)].shape)} during the forward pass; name the "
+            "one that embeds the tokens"
         )
 
     def _unless_told(
@@ -319,10 +331,10 @@ def _axis_of(channels: int, inputs: Tensor, layout: Layout | None) -> int:
     return channel_axis(layout_of(inputs, layout=layout)) or 1
 
 
-def _fitting(tokens: object, embeddings: Tensor, name: str) -> Tensor:
-    """The tokens of embeddings (N, T, D), or their placeholders."""
+def _fitting(tokens: object, embeddings: Tensor, name: str) -> Tensor | None:
+    """The tokens of embeddings (N, T, D); None if they are not known."""
     if tokens is None:
-        return Untold.of(embeddings)
+        return None
     if isinstance(tokens, Tensor) and tokens.shape == embeddings.shape[:2]:
         return tokens.to(embeddings.device)
     came = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__

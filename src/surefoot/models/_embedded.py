@@ -1,19 +1,19 @@
 """Text by its embeddings: what embeds the tokens gives way to them, and the tokens stay known.
 
 A network reads more from its tokens than their embeddings: padding, positions, the last token, the
-end of the text. So the tokens go into it as they are, and only what embeds them is replaced.
+end of the text. So the tokens go into it as they are, and only what embeds them is replaced: in
+every call that embeds a whole text, in whatever order the network has put its tokens.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from surefoot.errors import SurefootError
-
-Alike = Callable[[Tensor, Tensor], bool]
+from surefoot.models._tokens import Tokens, numbers_of, placed
 
 _ATTRIBUTE = "_surefoot_tokens"
 _ROWS = 4096  # of a table that are looked at together
@@ -73,115 +73,121 @@ def _keys(rows: Tensor) -> Tensor:
     return torch.cat([rows[i : i + _ROWS].double() @ way for i in range(0, len(rows), _ROWS)])
 
 
-class Untold(Tensor):
-    """Tokens that are not known: their shape may be asked for, their values may not."""
+@dataclass
+class Embedded:
+    """Texts on their way through a network.
 
-    @classmethod
-    def of(cls, embeddings: Tensor) -> "Untold":
-        """Placeholders (N, T) for the tokens of embeddings (N, T, D)."""
-        shape, device = embeddings.shape[:2], embeddings.device
-        return torch.zeros(shape, dtype=torch.long, device=device).as_subclass(cls)
+    Attributes:
+        tokens: of each text, which know their places; the network gets these.
+        embeddings: of each text, (N, T, D).
+        ends: where the places of each text end, all texts counted through.
+        given: how many of each text's places have been embedded so far.
+        alone: whether a call counts only if it embeds a whole text.
+        copies: whether tokens of the same numbers are a text, where they know no places.
+    """
 
-    @classmethod
-    def __torch_function__(
-        cls,
-        func: Callable[..., Any],
-        types: Any,
-        args: Any = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Shapes and views go through; whatever would read a value raises."""
-        name = getattr(func, "__name__", str(func))
-        if name == "__get__":  # an attribute such as .shape or .device
-            return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
-        if name in _FREE_OF_VALUES:
-            plain = [a.as_subclass(Tensor) if isinstance(a, Untold) else a for a in args]
-            return func(*plain, **(kwargs or {}))
-        if name not in _VIEWS:
-            raise SurefootError(
-                f"the network reads the tokens themselves (by {name!r}), not only their "
-                "embeddings, and they are not known: these embeddings are none of its own. Pass "
-                'them along, under the name that the network gives them: extra={"input_ids": '
-                "tokens}; a call with the unchanged model.embed(tokens) knows them by itself"
-            )
-        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
+    tokens: list[Tokens]
+    embeddings: Sequence[Tensor]
+    ends: list[int]
+    alone: bool
+    copies: bool
+    given: list[bool] = field(default_factory=list)
 
+    def instead(self, places: Tensor, output: Tensor) -> Tensor | None:
+        """The embeddings at these places; None if there are none, or the output has no such shape.
 
-# What depends on the shape alone, and what gives a part or another view of the same values.
-_LIKE = {f"{kind}_like" for kind in ("zeros", "ones", "empty", "full", "rand", "randn")}
-_NEW = {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")}
-_ASKED = {"size", "dim", "ndimension", "numel", "nelement", "__len__", "stride", "is_contiguous"}
-_ASKED |= {"is_floating_point", "is_complex", "get_device", "element_size"}
-_FREE_OF_VALUES = _LIKE | _NEW | _ASKED
-_VIEWS = {"view", "reshape", "view_as", "reshape_as", "flatten", "unflatten", "squeeze", "t"}
-_VIEWS |= {"unsqueeze", "expand", "expand_as", "transpose", "permute", "movedim", "contiguous"}
-_VIEWS |= {"clone", "detach", "to", "long", "int", "type", "cpu", "cuda", "__getitem__", "narrow"}
-_VIEWS |= {"select", "split", "chunk", "repeat", "repeat_interleave", "as_subclass"}
+        What is at no place of a text, such as a token that the network has put in front, keeps the
+        embedding that came.
+        """
+        width = self.embeddings[0].shape[-1]
+        if output.shape[-1:] != (width,) or output.numel() != places.numel() * width:
+            return None
+        flat, start, texts = places.reshape(-1), 0, []
+        for number, end in enumerate(self.ends):
+            here = flat[(flat >= start) & (flat < end)]
+            if len(here) and (not self.alone or len(torch.unique(here)) == end - start):
+                texts.append((number, start, end))
+            start = end
+        for number, start, end in texts:
+            self.given[number] = True
+            if len(flat) == end - start and torch.equal(flat, torch.arange(start, end).to(flat)):
+                # A copy: what the network does to it in place is not done to the text.
+                return self.embeddings[number].view(output.shape).clone()
+        return self._mixed(flat, output, texts) if texts else None
+
+    def _mixed(self, flat: Tensor, output: Tensor, texts: Sequence[tuple[int, int, int]]) -> Tensor:
+        rows = output.reshape(len(flat), -1)
+        for number, start, end in texts:
+            here = (flat >= start) & (flat < end)
+            table = self.embeddings[number].flatten(0, 1)
+            found = table[torch.where(here, flat - start, 0)].to(rows.dtype)
+            rows = torch.where(here[:, None], found, rows)
+        return rows.view(output.shape)
+
+    def recognised(self, read: Tensor) -> Tensor | None:
+        """The places of tokens that know none, but are a text's numbers."""
+        start = 0
+        for tokens, end in zip(self.tokens, self.ends, strict=True):
+            numbers = numbers_of(tokens)
+            alike = not read.is_floating_point() and read.numel() == numbers.numel()
+            if alike and torch.equal(read.reshape(-1).to(numbers), numbers.reshape(-1)):
+                return torch.arange(start, end, device=read.device).view(read.shape)
+            start = end
+        return None
 
 
 @contextmanager
 def replaced(
     embedders: Sequence[nn.Module],
-    tokens: Sequence[Tensor],
+    tokens: Sequence[Tensor | None],
     embeddings: Sequence[Tensor],
-    alike: Alike,
-) -> Iterator[list[bool]]:
-    """While it lasts, embedders give `embeddings[i]` (N, T, D) where they get `tokens[i]` (N, T).
+    *,
+    alone: bool,
+    copies: bool,
+) -> Iterator[Embedded]:
+    """While it lasts, embedders give `embeddings[i]` (N, T, D) where they get the i-th text.
 
     A call with other tokens, such as a decoder's or another text's, is left as it is.
 
     Args:
         embedders: the modules that look tokens up in the table.
-        tokens: of each text.
+        tokens: of each text, (N, T); None if they are not known.
         embeddings: of each text.
-        alike: which tokens are those of a text.
+        alone: see `Embedded`.
+        copies: see `Embedded`.
 
     Yields:
-        Which of the embeddings were given.
+        What to give to the network, and which of the embeddings were given.
     """
-    given = [False] * len(tokens)
+    texts = Embedded(*placed(tokens, embeddings), alone, copies, [False] * len(tokens))
+    calls: list[Tensor | None] = []
 
     def before(_module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-        return tuple(map(_plain, args)), {name: _plain(value) for name, value in kwargs.items()}
-
-    def after(_module: nn.Module, args: Any, kwargs: dict[str, Any], output: object) -> Any:
-        if not isinstance(output, Tensor):
-            return None
         read = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-        for i in sorted(range(len(tokens)), key=given.__getitem__):
-            if output.numel() == embeddings[i].numel() and any(alike(a, tokens[i]) for a in read):
-                given[i] = True
-                return embeddings[i].view(output.shape)
-        return None
+        known = [a.places for a in read if isinstance(a, Tokens)]
+        if not known and texts.copies:
+            known = [p for p in map(texts.recognised, read) if p is not None]
+        calls.append(known[0] if known else None)
+        return (
+            tuple(map(numbers_of, args)),
+            {name: numbers_of(value) for name, value in kwargs.items()},
+        )
+
+    def after(_module: nn.Module, _args: Any, output: object) -> Any:
+        places = calls.pop()
+        if places is None or not isinstance(output, Tensor):
+            return None
+        return texts.instead(places, output)
 
     handles = []
     try:
         for embedder in embedders:
             handles.append(embedder.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(embedder.register_forward_hook(after, with_kwargs=True))
-        yield given
+            handles.append(embedder.register_forward_hook(after))
+        yield texts
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _plain(value: object) -> object:
-    return value.as_subclass(Tensor) if isinstance(value, Untold) else value
-
-
-def the_same(read: Tensor, tokens: Tensor) -> bool:
-    """Whether they are the tokens themselves, or a view of them all."""
-    return read.data_ptr() == tokens.as_subclass(Tensor).data_ptr() and _as_many(read, tokens)
-
-
-def equal(read: Tensor, tokens: Tensor) -> bool:
-    """Whether they are the same numbers."""
-    plain = tokens.as_subclass(Tensor).reshape(-1)
-    return _as_many(read, tokens) and torch.equal(read.reshape(-1).to(plain), plain)
-
-
-def _as_many(read: Tensor, tokens: Tensor) -> bool:
-    return not read.is_floating_point() and read.numel() == tokens.numel()
 
 
 def tied(module: nn.Module, embedder: nn.Module) -> list[nn.Module]:

@@ -46,7 +46,7 @@ def _in_double(explainer: Explainer, request: Query) -> tuple[Explainer, Query] 
         gradients.predict(model.double(), inputs, extra)
     except (RuntimeError, TypeError):
         return None
-    return explainer, Query(model, inputs, request.target, extra)
+    return explainer, Query(model, inputs, request.target, extra, layout=request.layout)
 
 
 def _maker(explainer: Explainer, request: Query) -> tuple[Maps, str]:
@@ -56,16 +56,13 @@ def _maker(explainer: Explainer, request: Query) -> tuple[Maps, str]:
     """
     note = "derivative in inputs and parameters, in float64"
     model, inputs, target = request.model, request.inputs, request.target
+    told: Any = {"extra": request.extra, "layout": request.layout}
     if not hasattr(explainer, "at_offsets"):
-        return (
-            lambda graph: explainer(model, inputs, target, extra=request.extra, create_graph=graph)
-        ), note
+        return (lambda graph: explainer(model, inputs, target, create_graph=graph, **told)), note
     held: Any = explainer
-    offsets = held.offsets(model, inputs.detach(), extra=request.extra)
+    offsets = held.offsets(model, inputs.detach(), **told)
     return (
-        lambda graph: held.at_offsets(
-            model, inputs, offsets, target, extra=request.extra, create_graph=graph
-        )
+        lambda graph: held.at_offsets(model, inputs, offsets, target, create_graph=graph, **told)
     ), f"{note}, offsets held fixed"
 
 

@@ -1,6 +1,7 @@
 """The checks of an explainer's contract."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from surefoot import checks, draws, gradients
 from surefoot.copies import copied
 from surefoot.explain import Explainer, as_explainer
 from surefoot.gradients import Query, Score
+from surefoot.maps import Layout
 from surefoot.metric import spearman
 from surefoot.testing._derivative import differentiability
 from surefoot.testing._report import Check, Report, limited
@@ -28,6 +30,7 @@ def check_explainer(
     target: checks.Target = None,
     *,
     extra: Mapping[str, Tensor] | None = None,
+    layout: Layout | None = None,
 ) -> Report:
     """Measure whether an explainer keeps the library's contract, on a model and inputs.
 
@@ -53,6 +56,7 @@ def check_explainer(
         inputs: floating point, (N, ...).
         target: class index, one for each sample, or None for the predicted class.
         extra: further keyword inputs of the model, each with leading dimension N.
+        layout: what the axes of the inputs mean, where it can be mistaken.
 
     Raises:
         SurefootError: what calling the explainer raises.
@@ -64,7 +68,7 @@ def check_explainer(
     """
     explainer = as_explainer(explainer)
     checks.check_inputs(inputs)
-    request = gradients.query(model, inputs.detach(), target, extra, create_graph=False)
+    request = gradients.query(model, inputs.detach(), target, extra, False, layout)
     with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
         maps = _maps(explainer, request)
         found = (
@@ -79,7 +83,12 @@ def check_explainer(
 
 def _maps(explainer: Explainer, request: Query) -> Tensor:
     return explainer(
-        request.model, request.inputs, request.target, extra=request.extra, create_graph=False
+        request.model,
+        request.inputs,
+        request.target,
+        extra=request.extra,
+        create_graph=False,
+        layout=request.layout,
     )
 
 
@@ -135,7 +144,8 @@ def _batch_invariance(explainer: Explainer, request: Query, maps: Tensor) -> Che
 
 def _reordered(request: Query) -> Query:
     extra = {name: value.flip(0) for name, value in request.extra.items()}
-    return Query(request.model, request.inputs.flip(0), request.target.flip(0), extra)
+    inputs, target = request.inputs.flip(0), request.target.flip(0)
+    return Query(request.model, inputs, target, extra, layout=request.layout)
 
 
 def _tolerance(inputs: Tensor) -> float:
@@ -155,7 +165,7 @@ def _randomisation(explainer: Explainer, request: Query, maps: Tensor) -> Check:
     for number in range(_SHUFFLES):
         model, other = copied((request.model, explainer), request.model)
         _shuffle(model, number)
-        changed = _maps(other, Query(model, request.inputs, request.target, request.extra))
+        changed = _maps(other, replace(request, model=model))
         alike += [_alike(a, b) for a, b in zip(maps.abs(), changed.abs(), strict=True)]
     value = sum(alike) / len(alike)
     note = "rank correlation with maps of models with shuffled parameters"

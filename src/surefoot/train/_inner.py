@@ -96,7 +96,7 @@ def ascend(budget: Budget, box: Box, start: Tensor, rise: Rise) -> Tensor:
     points = start.detach()
     with torch.no_grad():
         for step in range(budget.steps):
-            _, slope = gradients.value_and_gradient(rise, points)
+            _, slope = gradients.value_and_gradient(rise, points, needed=True)
             points = budget.climb(points, slope, step, box)
     return _follow(points, box)
 
