@@ -18,7 +18,13 @@ OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "
 OPTIONS += ("--disable-background-networking", "--remote-debugging-port=0")
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = False  # joined at the end, so that no socket is left
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    timeout = 5
+
     def log_message(self, *_):
         pass
 
@@ -27,7 +33,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def served(folder):
     """The address of a server of the folder, on this machine alone."""
     handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -61,13 +67,9 @@ class Tab:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    async def open(self, address, width, dark):
-        """Go there, with a screen of that width in light or dark."""
+    async def open(self, address, width):
+        """Go there, with a screen of that width."""
         self.events.clear()
-        await self.ask("Page.navigate", url="about:blank")
-        if address.startswith("http"):  # the reader's last choice of colours
-            origin = "/".join(address.split("/")[:3])
-            await self.ask("Storage.clearDataForOrigin", origin=origin, storageTypes="all")
         await self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -75,8 +77,6 @@ class Tab:
             deviceScaleFactor=1,
             mobile=False,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        await self.ask("Emulation.setEmulatedMedia", features=[scheme])
         await self.ask("Page.navigate", url=address)
         for _ in range(600):
             if await self.run("document.readyState") == "complete":
@@ -89,9 +89,10 @@ class Tab:
 
 
 @contextlib.asynccontextmanager
-async def browser(profile):
-    """A tab of a new browser, with its network, log and page watched."""
-    command = [CHROMIUM, *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
+async def browser(profile, dark=False):
+    """A tab of a new browser of a reader who likes dark or light; its network is watched."""
+    colours = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    command = [CHROMIUM, *OPTIONS, colours, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603
     try:
         port = await _port(Path(profile) / "DevToolsActivePort", process)
@@ -104,6 +105,8 @@ async def browser(profile):
         await tab.ask("Network.setCacheDisabled", cacheDisabled=True)
         yield tab
         socket.close()
+        while await asyncio.wait_for(socket.read_message(), 30) is not None:
+            pass
     finally:
         process.terminate()
         process.wait(30)

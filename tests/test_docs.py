@@ -186,7 +186,7 @@ def test_a_notebook_opens_in_jupyter(tmp_path):
     notebook = nbformat.read(ROOT / "docs/notebooks/train.ipynb", nbformat.NO_CONVERT)
     nbformat.validate(notebook)
     done = nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}})
-    assert "% right" in str(done.execute().cells[2].outputs)
+    assert "% right" in str([cell.get("outputs") for cell in done.execute().cells])
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -146,19 +146,23 @@ AXE_RUN += "[v.impact, v.id, v.nodes.slice(0, 3).map(n => n.html)]))"
 
 @pytest.fixture(scope="module")
 def looked_at(site, tmp_path_factory):
-    """What a browser tells of some pages; one browser for all."""
+    """What a browser tells of some pages; one browser for those in light, one for those in dark."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
-    return asyncio.run(look(site, LOOKED_AT, tmp_path_factory.mktemp("profile")))
+    told = {}
+    for dark in (False, True):
+        views = [view for view in LOOKED_AT if view[2] == dark]
+        told |= asyncio.run(look(site, views, tmp_path_factory.mktemp("profile"), dark))
+    return told
 
 
-async def look(site, views, profile):
+async def look(site, views, profile, dark):
     """By page, width and whether dark: requests, errors, overflow, and what axe-core finds."""
     told = {}
     with served(site) as address:
-        async with browser(profile) as tab:
-            for page, width, dark in views:
-                await tab.open(f"{address}/{page}", width, dark)
+        async with browser(profile, dark) as tab:
+            for page, width, _ in views:
+                await tab.open(f"{address}/{page}", width)
                 axe = None
                 if AXE.is_file():
                     await tab.run(AXE.read_text(encoding="utf-8") + "; 0")
@@ -205,7 +209,7 @@ def test_the_search_works_from_a_folder(site, tmp_path):
 
     async def asked():
         async with browser(tmp_path) as tab:
-            await tab.open((site / "index.html").as_uri() + "?q=topk_intersection", 1440, False)
+            await tab.open((site / "index.html").as_uri() + "?q=topk_intersection", 1440)
             for _ in range(200):
                 found = await tab.run("document.querySelectorAll('.md-search-result__link').length")
                 if found:
