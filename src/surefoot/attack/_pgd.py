@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -162,7 +162,7 @@ def loss_and_slope(request: Query, loss: Loss, *, targeted: bool = False) -> tup
 def _losses(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
     """The loss of each sample, (n,)."""
     if isinstance(loss, str):
-        score, sign = _SCORES[cast(Named, loss)]
+        score, sign = _SCORES[loss]
         return sign * gradients.class_scores(logits, labels, score)
     found = loss(logits, labels)
     if isinstance(found, Tensor) and found.shape == labels.shape:

@@ -119,7 +119,7 @@ def _with_places(result: Any, places: Any, *, told: bool) -> Any:
     """What a function gave, with what it made of the places."""
     if isinstance(result, tuple | list) and isinstance(places, tuple | list):
         pairs = zip(result, places, strict=True)
-        return type(result)([_with_places(one, at, told=told) for one, at in pairs])  # type: ignore[call-arg]
+        return type(result)([_with_places(one, at, told=told) for one, at in pairs])
     if isinstance(places, Tensor) and _is_whole(result) and result.shape == places.shape:
         return Tokens.of(result, places, told=told)
     return result
