@@ -1,6 +1,7 @@
 """Cost of explainers and decoys: interleaved runs in one process, ratios of medians.
 
 python benchmarks/speed.py [--rounds 5] [--threads 2] [--cpu] [--only NAME] [--output ...]
+    [--cifar-weights FOLDER]
 
 Ratios are the message: the machine may be shared. Peers are captum at its default and at the
 best of several batch settings, measured here too, and counts of our own Gradient maps.
@@ -12,6 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import torch
 from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 from torch import Tensor, nn
 
+from decoys_networks import cifar
 from surefoot import data, explain, models
 from surefoot.decoy import make_decoys
 
@@ -141,6 +144,31 @@ def decoy_runs(model: nn.Module, image: Tensor) -> tuple[dict[str, Run], int]:
     }, len(rows)
 
 
+def small_runs(model: nn.Module, images: Tensor) -> tuple[dict[str, Run], int]:
+    """Making the decoys of many small images in one call, beside as many Gradient maps."""
+    e = explain.Gradient()
+    target = model(images).argmax(1)
+    rows = make_decoys(model, images).inputs
+    count = rows.shape[1]
+
+    def maps() -> None:
+        for some, label in zip(rows, target, strict=True):
+            e(model, some, label.expand(count))
+
+    together = partial(e, model, rows.flatten(0, 1), target.repeat_interleave(count))
+    return {
+        "Gradient maps": maps,
+        "Gradient maps in one call": together,
+        "making decoys": lambda: make_decoys(model, images),
+    }, count
+
+
+def crops(photograph: Tensor, side: int) -> Tensor:
+    """A photograph (3, H, W) cut into small images (N, 3, side, side)."""
+    rows = photograph.unfold(1, side, side).unfold(2, side, side)
+    return rows.permute(1, 2, 0, 3, 4).flatten(0, 1).contiguous()
+
+
 def ratios(seconds: dict[str, float]) -> dict[str, Any]:
     """Ours beside captum's default and its best setting."""
     best = min((name for name in seconds if name[-1].isdigit()), key=lambda n: seconds[n])
@@ -163,6 +191,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="")
     parser.add_argument("--cpu", action="store_true", help="count CPU seconds: a shared machine")
+    parser.add_argument("--cifar-weights", type=Path, default=None, metavar="FOLDER")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/speed.json"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -190,17 +219,30 @@ def main() -> None:
                 done[f"{name}: {case}"] = {**found, "settings": settings}
         if options.only in f"memory: {case}":
             done[f"memory: {case}"] = memory(model, images, 8)
-    if options.only in "decoys":
-        runs, count = decoy_runs(lite0, image)
-        seconds = interleaved(runs, options.rounds, clock)
-        base = seconds["Gradient maps"]
-        done["decoys: lite0, 1 photograph of 224 px"] = {
-            "settings": settings,
-            "decoys": count,
-            "seconds": {name: round(value, 3) for name, value in seconds.items()},
-            "making decoys / Gradient maps": round(seconds["making decoys"] / base, 2),
-            "attribution part / Gradient maps": round(seconds["attribution part"] / base, 3),
-        }
+    searched: dict[str, Callable[[], tuple[dict[str, Run], int]]] = {
+        "decoys: lite0, 1 photograph of 224 px": partial(decoy_runs, lite0, image)
+    }
+    if options.cifar_weights:
+        net, small = (
+            cifar(20, options.cifar_weights),
+            data.load_image(data.photographs()[0][1], 256),
+        )
+        searched["decoys: CIFAR ResNet-20, 64 images of 32 px"] = partial(
+            small_runs, net, crops(small, 32)
+        )
+    for case, prepare in searched.items():
+        if options.only in case:
+            runs, count = prepare()
+            seconds = interleaved(runs, options.rounds, clock)
+            done[case] = {
+                "settings": settings,
+                "decoys of an image": count,
+                "seconds": {name: round(value, 3) for name, value in seconds.items()},
+            } | {
+                f"{name} / Gradient maps": round(value / seconds["Gradient maps"], 3)
+                for name, value in seconds.items()
+                if name != "Gradient maps"
+            }
     options.output.write_text(json.dumps(done, indent=1) + "\n")
     print(json.dumps(done, indent=1))
 

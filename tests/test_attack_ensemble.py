@@ -1,16 +1,18 @@
 """The ensemble: inside its budget, at least as strong as its parts, and aware of what hides."""
 
+import importlib
+import json
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
-from sklearn import datasets
 from torch import nn
 
 from surefoot import SurefootError, SurefootWarning, attack, gradients, metric
 from surefoot.attack import L2, Ensemble, Linf, RandomSign, TopK, smooth
-from surefoot.attack._ensemble_members import searches
+from surefoot.attack._ensemble_members import cost
 from surefoot.attack._ensemble_objectives import ranks, swap
 from surefoot.budget import Box
 from surefoot.explain import (
@@ -76,29 +78,44 @@ def test_every_input_is_inside_its_budget_keeps_its_label_and_scores_what_it_hol
     torch.testing.assert_close(r.scores["topk_intersection"], metric.topk_intersection(*maps, k=K))
     assert r.member.shape == (5,)
     assert (r.member >= 0).all()
-    assert r.members[0] == "swap, from clean"
+    assert r.members[0] == "mass, softplus 30, absolute, from clean"
     assert len(set(r.member.tolist())) > 1
 
 
 @pytest.fixture(scope="module")
-def digits():
-    """A small network trained on handwritten digits, and 16 of them that it gets right."""
-    found = datasets.load_digits()
-    x = torch.from_numpy(found.images).float()[:, None] / 16
-    y = torch.from_numpy(found.target)
+def study():
+    """The benchmark, whose network is attacked here, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+        return importlib.import_module("ensemble")
+
+
+@pytest.fixture(scope="module")
+def digits(study):
+    """A small network trained on handwritten digits, and ten of them that it gets right."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layers = nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
-        net = nn.Sequential(*layers, nn.Linear(128, 10))
-        optimiser = torch.optim.Adam(net.parameters(), lr=0.02)
-        for _ in range(100):
-            some = torch.randint(1300, (64,))
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(net(x[some]), y[some]).backward()
-            optimiser.step()
-    net.eval()
-    right = (net(x[1300:]).argmax(1) == y[1300:]).nonzero()[:16, 0]
-    return net, x[1300:][right]
+        made = study.digits(nn.ReLU)
+    return made.model, made.images[:10]
+
+
+def test_the_tables_rows_hold_what_is_promised(study):
+    """Committed figures: budgets and labels, costs, and never more left than by ten restarts."""
+    rows = json.loads((Path(study.__file__).parent / "results" / "ensemble.json").read_text())
+    attacked = {name: row for name, row in rows.items() if not name.startswith(("port", "speed"))}
+    networks = {name.partition(", ")[0] for name in attacked}
+    assert len(networks) >= 8
+    ratios = []
+    for name, row in attacked.items():
+        found = row["standard"]
+        assert found["kept"] == row["images"], name
+        assert found["inside"], name
+        assert found["left"] <= row["default"]["left"] + 1e-9, name
+        if "Decoy" not in name:  # those are scored with fresh decoys
+            assert found["left"] <= row["TopK beta auto"]["left"] + 1e-9, name
+        assert found["inputs"] <= 20 * row["default"]["inputs"], name
+        ratios.append(found["left"] / row["default"]["left"])
+    assert sum(ratios) / len(ratios) <= 0.9
+    assert "| mean |" in study.markdown(rows)
 
 
 @pytest.mark.parametrize("explainer", [Gradient(), IntegratedGradients(steps=2)], ids=repr)
@@ -113,6 +130,35 @@ def test_it_leaves_less_than_ten_restarts_of_any_other_attack(digits, explainer)
     assert found < 0.9 * left(TopK(budget, k=K)(net, x, None, explainer))
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+def test_no_sample_is_left_with_more_than_ten_restarts_of_the_default_leave(images, activation):
+    """They are members, with the same draws; of every sample, not on average."""
+    net, budget = network(activation).double(), Linf(0.05, steps=4)
+    x = images.double()
+    found = Ensemble(budget, k=K)(net, x, None, Gradient())
+    ten = TopK(replace(budget, restarts=10), k=K)(net, x, None, Gradient())
+    name = "topk_intersection"
+    assert (found.scores[name] <= ten.scores[name]).all()
+    assert left(found) < left(ten)
+
+
+def passes_of(net, attack, x):
+    """How many inputs go through the network."""
+    rows = []
+    handle = net.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
+    attack(net, x, None, Gradient())
+    handle.remove()
+    return sum(rows)
+
+
+@pytest.mark.parametrize(("effort", "most"), [("quick", 4), ("standard", 20)])
+def test_an_effort_costs_as_many_default_attacks_as_it_says(net, images, effort, most):
+    budget = Linf(0.05, steps=8)
+    default = passes_of(net, TopK(budget, k=K), images[:1])
+    ensemble = passes_of(net, Ensemble(budget, k=K, effort=effort), images[:1])
+    assert 0.7 * most * default < ensemble <= most * default
+
+
 def test_no_sample_is_left_with_more_than_its_strongest_member_leaves(net, images):
     """More effort begins with the same searches, so that no sample can end better off."""
     budget = Linf(0.05, steps=2)
@@ -122,7 +168,7 @@ def test_no_sample_is_left_with_more_than_its_strongest_member_leaves(net, image
     assert (thorough.scores[name] <= standard.scores[name]).all()
     quick = Ensemble(BUDGET, k=K, effort="quick")(net, images, None, Gradient())
     assert left(quick) < left(TopK(BUDGET, k=K)(net, images, None, Gradient())) + 1e-6
-    assert searches("quick") < searches("standard") < searches("thorough")
+    assert cost("quick") < cost("standard") < cost("thorough")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +226,16 @@ def test_a_decoy_map_is_attacked_itself_and_no_weaker_than_by_transfer(net, imag
     assert left(r) <= left(base)
 
 
+def test_an_adaptive_attack_that_finds_no_more_than_the_transferred_one_is_told_of(net, images):
+    """One decoy a step has no range, so that the adaptive search has no slope to climb."""
+    decoy = Decoy(Gradient(), layer="1", patch=8, decoys=2, seed=4, effort="fast")
+    blind = Ensemble(Linf(0.003, steps=1), k=K, effort="quick", subset=1)
+    with pytest.warns(SurefootWarning, match="adaptive attack on the decoy map found nothing"):
+        r = blind(net, images[:1], None, decoy)
+    assert r.label_kept.all()
+    assert torch.isfinite(r.inputs).all()
+
+
 def test_a_smooth_network_has_no_surrogates(images):
     r = Ensemble(BUDGET, k=K)(network(nn.Tanh), images, None, Gradient())
     assert not any("softplus" in name for name in r.members)
@@ -224,6 +280,30 @@ class Hidden(nn.Module):
 def test_slopes_that_two_ways_disagree_on_are_told_of(net, images):
     with pytest.warns(SurefootWarning, match="disagree"):
         Ensemble(BUDGET, k=K, effort="quick")(Hidden(net).eval(), images[:2], None, Gradient())
+
+
+@dataclass(frozen=True, repr=False)
+class Cut(Explainer):
+    """Integrated gradients whose gradients are constants to autograd: only the factor is not."""
+
+    whole: bool = False
+
+    def attribute(self, request):
+        paths = [
+            Gradient().attribute(replace(request, inputs=share * request.inputs))
+            for share in (0.5, 1.0)
+        ]
+        mean = sum(paths) / 2
+        return request.inputs * (mean if self.whole else mean.detach())
+
+
+def test_a_map_whose_second_order_is_cut_off_is_told_of_and_a_whole_one_is_not(net, images):
+    budget = Linf(0.05, steps=2)
+    with pytest.warns(SurefootWarning, match="disagree"):
+        Ensemble(budget, k=K, effort="quick")(net, images[:2], None, Cut())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Ensemble(budget, k=K, effort="quick")(net, images[:2], None, Cut(whole=True))
 
 
 def test_a_map_without_a_gradient_is_told_of(images):

@@ -54,6 +54,28 @@ def test_a_photograph_is_certified_both_ways_and_drawn(photo, tmp_path, model, c
     assert "linf radius 0.0003922, exact; 1 maps each" in capsys.readouterr().out
 
 
+def test_both_sides_are_told_of_a_photograph(photo, tmp_path, model, capsys):
+    common = ["certify", str(photo), "-o", str(tmp_path / "c.png"), *model]
+    exact = [*common, "--exact", "1/2550", "--k", "5", "--beside", "quick", "--steps", "3"]
+    (found,) = told(capsys, [*exact, "--json"])["photographs"]
+    left = found["left"]
+    assert left["floor"] == found["overlap"] > 0
+    assert left["floor"] <= left["ensemble"] <= min(left["published"], left["random"])
+    assert main(exact) == 0
+    assert "proved and found" in capsys.readouterr().out
+    assert main([*common, "--beside", "quick"]) == 2
+    assert "give --exact RADIUS" in capsys.readouterr().err
+
+
+def test_an_audit_holds_certified_floors_beside_attacks(photo, tmp_path, model, capsys):
+    out = tmp_path / "audit"
+    arguments = ["audit", str(photo), "-o", str(out), *model, "--explainers", "{g: Gradient()}"]
+    ensemble = "Ensemble(Linf(1/2550, steps=2), k=5, by='kendall', effort='quick')"
+    arguments += ["--attacks", json.dumps({"ensemble": ensemble})]
+    assert main([*arguments, "--metrics", "[topk_intersection, 'Floor(1/2550, k=5)']"]) == 0
+    assert "Floor" in capsys.readouterr().out
+
+
 def test_an_explainer_without_exact_bounds_is_told_of(photo, tmp_path, model, capsys):
     arguments = ["certify", str(photo), "-o", str(tmp_path / "c.png"), *model]
     wrong = [*arguments, "--exact", "0.01", "--explainer", "SmoothGrad(statistic='square')"]

@@ -267,6 +267,22 @@ def test_first_order_solver_agrees_on_what_is_possible(monkeypatch):
     assert first_order.swing.mean() > 0.6 * best.swing.mean()
 
 
+def test_first_order_solver_on_a_layer_that_feels_every_change(monkeypatch):
+    """Ten times as many outputs as inputs hold the patches: steps have to be small."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 32, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 100, 4)
+    ).eval()
+    images = torch.rand(1, 3, 10, 10)
+    settings = {"layer": "1", "decoys": 8, "epsilon": 0.03, "effort": "thorough"}
+    best = make_decoys(net, images, **settings)
+    monkeypatch.setattr("surefoot.decoy._search._COLUMNS", 1)
+    first_order = make_decoys(net, images, **settings)
+    assert (first_order.deviation <= first_order.epsilon).all()
+    assert first_order.moved.all()
+    assert first_order.swing.mean() > 0.75 * best.swing.mean()
+
+
 def test_default_layer_is_the_deepest_that_covers_the_input():
     torch.manual_seed(0)
     net, images = efficientnet().eval(), torch.rand(1, 3, 32, 32)

@@ -13,6 +13,7 @@ from surefoot.attack._ensemble import Ensemble as Ensemble
 from surefoot.attack._manipulation import Manipulation as Manipulation
 from surefoot.attack._mass_center import MassCenter as MassCenter
 from surefoot.attack._named import ATTACKS as ATTACKS, parse as parse
+from surefoot.attack._neighbours import read_synonyms as read_synonyms
 from surefoot.attack._pgd import FGSM as FGSM, PGD as PGD
 from surefoot.attack._prediction import (
     PredictionAttack as PredictionAttack,
@@ -26,6 +27,7 @@ from surefoot.attack._routes import (
 )
 from surefoot.attack._scores import default_k as default_k
 from surefoot.attack._smooth import Smooth as Smooth, smooth as smooth
+from surefoot.attack._swap_words import Swapped as Swapped, SwapWords as SwapWords
 from surefoot.attack._target import Target as Target
 from surefoot.attack._topk import TopK as TopK
 from surefoot.budget import L2 as L2, Budget as Budget, Linf as Linf
@@ -41,9 +43,12 @@ __all__ = [
     "PredictionResult",
     "Routes",
     "Smooth",
+    "SwapWords",
+    "Swapped",
     "bind",
     "check_second_order",
     "parse",
+    "read_synonyms",
     "second_order_routes",
     "smooth",
 ]

@@ -12,7 +12,7 @@ from surefoot.attack import _ensemble_checks as checks
 from surefoot.attack._base import AttributionAttack, Held
 from surefoot.attack._case import Case, view_of
 from surefoot.attack._ensemble_found import Found
-from surefoot.attack._ensemble_members import PLANS, Effort, searches
+from surefoot.attack._ensemble_members import PLANS, Effort, cost
 from surefoot.attack._ensemble_objectives import counts, objective, stand_ins
 from surefoot.attack._ensemble_query import RandomPatches
 from surefoot.attack._ensemble_runs import Runs
@@ -30,7 +30,7 @@ _NOTHING = "no change"
 _BASE = "attack on the base map"
 _HALVINGS = 6
 _CANDIDATES = 2  # kept of each sample: one may lose its prediction in another batch
-_OF_DECOYS = 4
+_OF_DECOYS = 10  # fresh decoys choose among them
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,7 +38,8 @@ class Ensemble(AttributionAttack):
     """The strongest attack: no member is stronger, and there is nothing to tune.
 
     Searches that differ in what rises, in the surrogate, in the start and in how far their steps
-    reach, one after the other; the later ones go on from the best that was found. Each sample keeps
+    reach, one after the other: the default `TopK` and nine restarts of it are among them, and the
+    later ones go on from the best that was found. Each sample keeps
     the iterate that the metric itself, on the true model, finds worst among those that keep the
     prediction; samples whose map cannot get worse leave. Where a map has no derivative, random
     patches are tried instead. It checks itself and warns: a map without a gradient, chance in the
@@ -54,7 +55,8 @@ class Ensemble(AttributionAttack):
         k: places of the top-k intersection, or their share if a float below 1.
         by: the metric of two maps that is attacked: "topk_intersection", "kendall", "spearman",
             "cosine", "mass_centre_shift", or any other of `metric.names("a", "b")`.
-        effort: "quick" (4 searches), "standard" (20) or "thorough" (40).
+        effort: what a sample may cost in default attacks: "quick" (4), "standard" (20) or
+            "thorough" (40).
 
     >>> from torch import nn
     >>> from surefoot.attack import Linf
@@ -66,7 +68,7 @@ class Ensemble(AttributionAttack):
     >>> bool(r.label_kept.all()), bool(r.scores["topk_intersection"].mean() < 0.5), r.member.shape
     (True, True, torch.Size([4]))
     >>> r.members[0], r.member.shape
-    ('swap, from clean', torch.Size([4]))
+    ('mass, softplus 30, absolute, from clean', torch.Size([4]))
     """
 
     k: Count | None = field(default=1000, kw_only=True)
@@ -116,13 +118,15 @@ class Ensemble(AttributionAttack):
     def explore(self, case: Case, budget: Budget, box: Box, held: Held) -> Found:
         """Each sample's best iterate of all members."""
         self._check()
-        checks.check_maps(case, held["clean"])
+        fixed = checks.check_maps(case, held["clean"])
         slots = _OF_DECOYS if isinstance(case.explainer, Decoy) else _CANDIDATES
         best = Found(case.request.inputs, slots)
         if budget.radius == 0:
             best.begin(_NOTHING)
             best.note(*self._nothing(case))
         elif checks.has_slope(case):
+            if fixed:
+                checks.check_slope(case, self.entries(held["clean"]), self.reduction)
             self._searches(case, budget, box, held, best)
         else:
             self._patches(case, budget, box, held, best)
@@ -146,8 +150,6 @@ class Ensemble(AttributionAttack):
             view=lambda order: view_of(case, order, self.refresh, self.subset, self.seed),
             difference=self._difference(case),
         )
-        k = self.entries(held["clean"])
-        checks.check_slope(case, runs.goals[0].objective, k, self.reduction)
         with reporter(self.progress, type(self).__name__) as progress, warnings.catch_warnings():
             # What one member cannot do another may; check_slope has looked.
             warnings.filterwarnings("ignore", "the attack's objective", SurefootWarning)
@@ -159,7 +161,7 @@ class Ensemble(AttributionAttack):
         best.begin(_GAP)
         checks.gaps(case, runs.goals[0].damage, best, _HALVINGS)
         if known is not None:
-            checks.check_decoys(best, transferred)
+            checks.check_decoys(best, transferred, runs.goals[0].enough)
 
     def _goal(self, case: Case, held: Held, name: str) -> Goal:
         layout, rises = case.request.layout, objective(name)
@@ -183,7 +185,7 @@ class Ensemble(AttributionAttack):
             budget=budget,
             box=box,
             seed=self.seed,
-            queries=3 * searches(self.effort) * budget.steps,
+            queries=round(3 * cost(self.effort) * budget.steps),
             enough=goal.enough,
         ).run_into(best)
 

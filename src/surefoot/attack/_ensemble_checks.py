@@ -12,7 +12,6 @@ from surefoot.attack._agreement import check_second_order
 from surefoot.attack._beta import has_kinks
 from surefoot.attack._case import Case, explained
 from surefoot.attack._ensemble_found import Found
-from surefoot.attack._smooth import DEFAULT
 from surefoot.attack._views import Moment, Objective, exact
 from surefoot.errors import SurefootError, SurefootWarning
 from surefoot.explain import Decoy, Explainer
@@ -22,6 +21,8 @@ from surefoot.maps import Reduction
 _GENTLE = 3.0
 _DIFFERENCES = (1e-4, 1e-3)
 _BOTH = ("finite", "exact")
+_FINE = 1e-4  # the precision below which differences say nothing
+_APART = 0.1  # of two slopes, in units of the larger: a cut graph gives 0.2 to 1, rounding 1e-4
 
 
 def has_slope(case: Case) -> bool:
@@ -37,8 +38,12 @@ def has_slope(case: Case) -> bool:
         return False
 
 
-def check_maps(case: Case, clean: Tensor) -> None:
-    """Warn of maps that are constant, and of an explainer that draws anew each time."""
+def check_maps(case: Case, clean: Tensor) -> bool:
+    """Warn of maps that are constant, and of an explainer that draws anew each time.
+
+    Returns:
+        Whether the same input gets the same map.
+    """
     flat = clean.flatten(1)
     empty = int((flat.amax(1) == flat.amin(1)).sum())
     if empty:
@@ -46,15 +51,17 @@ def check_maps(case: Case, clean: Tensor) -> None:
             f"{empty} of {len(flat)} clean maps are zero or constant, so that their places have no "
             "order to attack; scores of these samples mean nothing"
         )
-    if not torch.equal(explained(case.explainer, case.request), case.maps):
+    same = torch.equal(explained(case.explainer, case.request), case.maps)
+    if not same:
         _warn(
             f"{case.explainer!r} gives the same input different maps: it is attacked in "
             "expectation, one draw a step, and scores hold chance; fix its seed, or average more "
             "draws"
         )
+    return same
 
 
-def check_slope(case: Case, objective: Objective, k: int, reduction: Reduction) -> None:
+def check_slope(case: Case, k: int, reduction: Reduction) -> None:
     """Warn where a map has no slope, or where differences alone see one.
 
     On the first sample and the same surrogate, a little off the input: some objectives are
@@ -65,8 +72,8 @@ def check_slope(case: Case, objective: Objective, k: int, reduction: Reduction) 
     if isinstance(explainer, Decoy):
         explainer = second.base_of(explainer)
     if not second.has_finite(explainer):
-        if not _exact_slope(explainer, one, objective).any():
-            _warn_flat()
+        if torch.finfo(one.inputs.dtype).eps < _FINE:
+            _check_exact(explainer, one)
         return
     # A gentle surrogate: where curvature is sharp, single precision cannot take differences.
     beta = _GENTLE if has_kinks(one.model, one) else None
@@ -89,12 +96,56 @@ def check_slope(case: Case, objective: Objective, k: int, reduction: Reduction) 
         _warn_flat()
     elif not exactly:
         # Short of that the two may differ: maximum pooling has kinks that differences see.
-        _warn(
-            "the slope of the map by double backward is zero and by finite differences it is not, "
-            "so that the two disagree: the model or explainer hides its second derivative (a part "
-            "that is detached, a custom backward pass). Finite differences are taken here; an "
-            "attack by double backward would find nothing, and that would prove nothing"
+        _warn_hidden(
+            "zero and by finite differences it is not",
+            "Finite differences are taken here; an attack by double backward would find nothing",
         )
+
+
+def _check_exact(explainer: Explainer, one: Query) -> None:
+    """Double backward beside differences, of a random sum of the map on a gentle surrogate."""
+    first = torch.arange(len(one.inputs), device=one.inputs.device)
+    beta = _GENTLE if has_kinks(one.model, one) else None
+    moment = Moment(one, first, 0, beta, _DIFFERENCES[0])
+    weights, *ways = _signs(one.inputs)
+
+    def value(maps: Tensor, _which: Tensor) -> Tensor:
+        return (maps * weights).flatten(1).sum(1)
+
+    def map_at(points: Tensor) -> Tensor:
+        return explainer.attribute(replace(moment.curved, inputs=points, create_graph=False))
+
+    slope = exact(lambda asked, _: explainer.attribute(asked), moment, value, 1)
+    if not slope.any():
+        _warn_flat()
+        return
+    ways = [slope / slope.square().mean().sqrt(), *ways]
+    told = torch.stack([(slope * way).sum() for way in ways])
+    apart = []
+    for step in _DIFFERENCES:
+        pairs = [(map_at(one.inputs + step * way), map_at(one.inputs - step * way)) for way in ways]
+        seen = torch.stack([value(a - b, first)[0] / (2 * step) for a, b in pairs])
+        apart.append(float((seen - told).norm() / seen.norm().maximum(told.norm())))
+    if min(apart) > _APART:
+        _warn_hidden(
+            "another than by differences of the map",
+            "An attack through it climbs the wrong way and leaves too much",
+        )
+
+
+def _signs(like: Tensor) -> list[Tensor]:
+    """A few random directions, (n, ...)."""
+    source = torch.Generator().manual_seed(1)
+    each = [torch.rand(like.shape, generator=source) < 0.5 for _ in range(4)]
+    return [torch.where(up, 1.0, -1.0).to(like) for up in each]
+
+
+def _warn_hidden(how: str, so: str) -> None:
+    _warn(
+        f"the slope of the map by double backward is {how}, so that the two disagree: the model or "
+        "explainer hides its second derivative (a part that is detached, a map made without "
+        f"create_graph, a custom backward pass). {so}: that would prove nothing"
+    )
 
 
 def _jittered(request: Query) -> Query:
@@ -103,17 +154,12 @@ def _jittered(request: Query) -> Query:
     return replace(request, inputs=request.inputs + 0.01 * away)
 
 
-def _exact_slope(explainer: Explainer, request: Query, objective: Objective) -> Tensor:
-    """By double backward, of a surrogate where there is one, (n, ...)."""
-    sharp = DEFAULT if has_kinks(request.model, request) else None
-    first = torch.arange(len(request.inputs), device=request.inputs.device)
-    moment = Moment(request, first, 0, sharp, 1e-4)
-    return exact(lambda asked, _: explainer.attribute(asked), moment, objective, 1)
+def check_decoys(best: Found, transferred: Tensor, enough: float) -> None:
+    """Warn where attacking the decoy map itself found no more, (N,), than its base map's attack.
 
-
-def check_decoys(best: Found, transferred: Tensor) -> None:
-    """Warn where attacking the decoy map itself found no more, (N,), than its base map's attack."""
-    if not (best.most > transferred).any():
+    Not where that left nothing to find.
+    """
+    if (transferred < enough).any() and not (best.most > transferred).any():
         _warn(
             "the adaptive attack on the decoy map found nothing beyond what the attack on its base "
             "map found: the decoy map may be harder to attack than it is stable; attack with more "

@@ -62,15 +62,21 @@ def _is_product(explainer: Explainer) -> bool:
 def factors(explainer: Explainer, request: Query) -> Parts:
     """The map of a request, without a graph, as its factors."""
     request = replace(request, create_graph=False)
+    multiplier = multiplier_of(explainer, request)
     if type(explainer) is Gradient or type(explainer) is InputXGradient:
         score, chunk = explainer.score, explainer.chunk
         mean, logits = gradients.gradient_and_logits(request, score, chunk)
-        return Parts(mean, request.inputs if type(explainer) is InputXGradient else None, logits)
-    if type(explainer) is IntegratedGradients:
-        way = request.inputs - request.start(explainer.baseline)
-        mean = mean_gradient(explainer, request, request)
-        return Parts(mean, way if explainer.multiply_by_inputs else None)
-    return Parts(mean_gradient(explainer, request, request), None)
+        return Parts(mean, multiplier, logits)
+    return Parts(mean_gradient(explainer, request, request), multiplier)
+
+
+def multiplier_of(explainer: Explainer, request: Query) -> Tensor | None:
+    """What the mean gradient is multiplied by, (n, ...); None where it is the number 1."""
+    if type(explainer) is InputXGradient:
+        return request.inputs
+    if type(explainer) is IntegratedGradients and explainer.multiply_by_inputs:
+        return request.inputs - request.start(explainer.baseline)
+    return None
 
 
 def mean_gradient(explainer: Explainer, request: Query, origin: Query) -> Tensor:
@@ -109,17 +115,34 @@ def finite(
         difference: root mean square of the step along v, in input units.
         central: two gradients instead of one: an error of second order in the step.
     """
-    u = v if parts.multiplier is None else v * parts.multiplier
+    way, scale = _way(v, parts.multiplier, difference)
+    ahead = _moved(explainer, request, way)
+    behind = _moved(explainer, request, -way) if central else parts.mean
+    product = (ahead - behind) / (2 if central else 1) * scale
+    return product if parts.multiplier is None else product + v * parts.mean
+
+
+def finite_at_once(explainer: Explainer, request: Query, v: Tensor, difference: float) -> Tensor:
+    """The same where the factors are not at hand: both gradients in one batch, which is quicker."""
+    multiplier = multiplier_of(explainer, request)
+    way, scale = _way(v, multiplier, difference)
+    here = request.inputs
+    points = request.expand(torch.stack([here, here + way], 1))
+    origin = request.expand(torch.stack([here, here], 1))
+    found = mean_gradient(explainer, replace(points, create_graph=False), origin)
+    mean, ahead = found.view(len(here), 2, *here.shape[1:]).unbind(1)
+    product = (ahead - mean) * scale
+    return product if multiplier is None else product + v * mean
+
+
+def _way(v: Tensor, multiplier: Tensor | None, difference: float) -> tuple[Tensor, Tensor]:
+    """The step along m * v, of that root mean square, and what a difference is multiplied by."""
+    u = v if multiplier is None else v * multiplier
     # In units of its largest entry: squares of tiny gradients underflow.
     size = _each(u.flatten(1).abs().amax(1), u).clamp_min(torch.finfo(u.dtype).tiny)
     u = u / size
     root = _each(u.flatten(1).square().mean(1).sqrt(), u).clamp_min(torch.finfo(u.dtype).tiny)
-    way = u * (difference / root)
-    ahead = _moved(explainer, request, way)
-    behind = _moved(explainer, request, -way) if central else parts.mean
-    change = (ahead - behind) / (2 if central else 1)
-    product = change * (size * root / difference)
-    return product if parts.multiplier is None else product + v * parts.mean
+    return u * (difference / root), size * root / difference
 
 
 def _moved(explainer: Explainer, request: Query, way: Tensor) -> Tensor:

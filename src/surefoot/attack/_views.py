@@ -108,13 +108,14 @@ class Finite(View):
     """Differences of gradients; the maps that are scored serve the difference, too."""
 
     def look(self, moment: Moment) -> Look:
-        parts = second.factors(self.explainer, moment.request)
+        request = moment.request
+        parts = second.factors(self.explainer, request)
 
         def rise(objective: Objective) -> Tensor:
             v = slope_of(objective, parts.maps, moment.which)
-            curved = moment.curved
-            here = parts if moment.beta is None else second.factors(self.explainer, curved)
-            return second.finite(self.explainer, curved, here, v, moment.difference)
+            if moment.beta is None:
+                return second.finite(self.explainer, request, parts, v, moment.difference)
+            return second.finite_at_once(self.explainer, moment.curved, v, moment.difference)
 
         return Look(lambda: parts.maps, rise, parts.logits)
 
@@ -216,7 +217,9 @@ class Adaptive(View):
         at = second.around(moment.curved, offsets)
         parts = second.factors(base, at)
         maps, slope = second.range_of(self.explainer, parts.maps.view_as(offsets))
-        v = slope * slope_of(objective, maps, moment.which)[:, None]
+        rises = slope_of(objective, maps, moment.which)[:, None]
+        # One decoy has no range; the slope of a share of nothing is not finite.
+        v = torch.where(slope == 0, 0, slope * rises)
         pulled = second.finite(base, at, parts, v.flatten(0, 1), moment.difference)
         return pulled.view_as(offsets).sum(1)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from surefoot import metric
 from surefoot.auditing._measures import Measure, name_of, parameters
+from surefoot.certify import Floor
 from surefoot.errors import SurefootError
 from surefoot.maps import norm, ratio, wide
 from surefoot.metric import EXPLAINER, MAP, MASK, MODEL_ATTRIBUTIONS, MODEL_MAP, MOVED, PAIR, Metric
@@ -96,6 +97,8 @@ def _metric(one: Any) -> tuple[Metric, bool]:
         return one, True
     if isinstance(one, str):
         return metric.get(one), True
+    if isinstance(one, Floor):
+        return Metric(one, EXPLAINER, (0.0, 1.0), True), True
     if isinstance(one, functools.partial) and not one.args:
         inner, known = _metric(one.func)
         return replace(inner, options={**inner.options, **one.keywords}), known

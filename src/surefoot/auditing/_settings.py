@@ -22,6 +22,7 @@ from surefoot.errors import SurefootError
 from surefoot.maps import Layout, Reduction, check_layout
 from surefoot.metric import Metric
 from surefoot.recipes import digest, show
+from surefoot.typed import check_kinds
 
 METRICS = ("topk_intersection", "spearman", "sensitivity", "gini")
 _WHOLE = ("limit", "block", "batch_size", "draws")
@@ -57,6 +58,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None or name in ("block", "draws"):
                 check_whole(name, value, 1)
+        check_kinds("audit", {"controls": self.controls}, {"controls": bool})
         if self.layout is not None:
             check_layout(self.layout)
         if not isinstance(self.about, Mapping | None):

@@ -169,6 +169,12 @@ OPTIONS: Mapping[str, Option] = {
         "1/2550; for small networks",
         "RADIUS",
     ),
+    "beside": Option(
+        Literal["quick", "standard", "thorough"],
+        "with --exact, also attack within the same radius, and say what the ensemble of this "
+        "effort, the published loop and random signs leave beside what is proved",
+        "EFFORT",
+    ),
     "sigma": Option(number, "standard deviation of the noise", "S", 0.15),
     "draws": Option(int, "noisy maps of each photograph", _N, 100),
     "tau": Option(number, "share of draws that must agree; radius is sigma Phi^-1(tau)", "T", 0.75),

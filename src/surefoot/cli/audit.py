@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from surefoot import attack, auditing, data, explain, gradients
+from surefoot import attack, auditing, certify, data, explain, gradients
 from surefoot.cli._options import add, written
 from surefoot.cli._photographs import photographs_parser
 from surefoot.cli._shared import load_model, try_model
@@ -30,6 +30,7 @@ EXPLAINERS = {
 }
 ATTACKS = {"topk": "TopK(Linf(1/255, steps=10), k=0.05)", "jpeg": "JPEG(quality=75)"}
 SOME_FAILED = 1
+_PATIENCE = 20  # seconds until a scheduler has answered
 STATUS = "status"
 
 
@@ -163,7 +164,7 @@ def _asked(settings: Any) -> auditing.Settings:
     return auditing.Settings(
         explainers={name: explain.parse(text) for name, text in settings.explainers.items()},
         attacks={name: _attack(text) for name, text in settings.attacks.items()},
-        metrics=settings.metrics,
+        metrics=[_metric(text) for text in settings.metrics],
         reduction=settings.reduction,
         limit=settings.limit,
         block=settings.block,
@@ -173,6 +174,11 @@ def _asked(settings: Any) -> auditing.Settings:
         about={"command": f"surefoot audit --config {shlex.quote(f'{settings.out}/audit.yaml')}"}
         | {"model": settings.model, "data": settings.data or "photographs, by predicted class"},
     )
+
+
+def _metric(text: str) -> Any:
+    """A metric's name, or a certified floor."""
+    return certify.FLOORS.parse(text) if "(" in text else text
 
 
 def _attack(text: str) -> Recipe:
@@ -185,13 +191,25 @@ def _attack(text: str) -> Recipe:
 def _executor(settings: Any) -> Iterator[Executor | None]:
     """Who does the blocks."""
     if settings.dask is not None:
-        with optional("distributed", "dask").Client(settings.dask) as client:
+        with _cluster(settings.dask) as client:
             yield client.get_executor()
     elif settings.workers:
         with auditing.Processes(settings.workers, None, settings.worker_devices or ()) as executor:
             yield executor
     else:
         yield None
+
+
+def _cluster(address: str) -> Any:
+    """A client of the Dask scheduler there."""
+    distributed = optional("distributed", "dask")
+    try:
+        return distributed.Client(address, timeout=_PATIENCE)
+    except (OSError, ValueError, TypeError) as error:
+        raise SurefootError(
+            f"--dask={address}: {error}; expected the address of a scheduler that runs, such as "
+            "tcp://127.0.0.1:8786"
+        ) from error
 
 
 def _config(settings: Any) -> bytes:

@@ -1,5 +1,6 @@
 """`surefoot certify PHOTO... -o certificate.png`: what no change can do to a map, as a picture."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,25 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from surefoot import report
-from surefoot.certify import Certificate, Certifier, Exact, Frequencies, Smoothed, join_certificates
+from surefoot.attack import Linf
+from surefoot.certify import (
+    Certificate,
+    Certifier,
+    Exact,
+    Frequencies,
+    Sides,
+    Smoothed,
+    join_certificates,
+    sides,
+)
 from surefoot.cli import _outputs, _photographs as photographs
-from surefoot.cli._options import add
+from surefoot.cli._options import DEFAULT_STEPS, add
 from surefoot.cli._photographs import Case
+from surefoot.errors import SurefootError
 from surefoot.explain import parse
 from surefoot.files import write_tensors
+
+Certified = tuple[Certificate, Sides | None]
 
 HELP = "certify which places of the saliency maps of photographs no change can move"
 
@@ -29,8 +43,8 @@ def parser() -> ArgumentParser:
     )
     add(
         options,
-        "explainer exact k sigma draws tau alpha noise reduction seed target percentile picture "
-        "out save_mask",
+        "explainer exact beside steps k sigma draws tau alpha noise reduction seed target "
+        "percentile picture out save_mask",
         explainer={
             "default": "Gradient()",
             "help": "whose maps are certified: any, such as IntegratedGradients(steps=16); with "
@@ -41,6 +55,7 @@ def parser() -> ArgumentParser:
             "help": "how many places are the most important, or their share below 1",
         },
         seed={"help": "of the noise"},
+        steps={"default": DEFAULT_STEPS, "help": "of each search of --beside"},
         out={"default": "certificate.png"},
     )
     return options
@@ -60,13 +75,37 @@ def run(settings: Any) -> None:
     case = photographs.load(settings, photos)
     photographs.each_photograph(
         case,
-        lambda image, _: certifier(case.model, image, case.target).to(torch.device("cpu")),
+        lambda image, _: _one(settings, case, certifier, image),
         lambda finished: _write(settings, case, finished),
         verbs=("certifying", "certified"),
     )
 
 
+def _one(settings: Any, case: Case, certifier: Certifier[Any], image: Tensor) -> Certified:
+    """A photograph's certificate, and what attacks leave if that is asked for."""
+    certificate = certifier(case.model, image, case.target).to(torch.device("cpu"))
+    if settings.beside is None:
+        return certificate, None
+    found = sides(
+        case.model,
+        image,
+        certificate.target.to(image.device),
+        certifier.explainer,  # type: ignore[attr-defined]
+        Linf(settings.exact, steps=settings.steps),
+        k=settings.k,
+        effort=settings.beside,
+        reduction=settings.reduction,
+        seed=settings.seed,
+    )
+    return certificate, found
+
+
 def _certifier(settings: Any) -> Certifier[Any]:
+    if settings.beside is not None and settings.exact is None:
+        raise SurefootError(
+            "--beside compares what is proved of the map itself with what attacks find; give "
+            "--exact RADIUS with it"
+        )
     explainer = parse(settings.explainer)
     if settings.exact is not None:
         return Exact(explainer, settings.exact, settings.k, reduction=settings.reduction)
@@ -84,8 +123,9 @@ def _certifier(settings: Any) -> Certifier[Any]:
     )
 
 
-def _write(settings: Any, case: Case, finished: list[Certificate]) -> None:
-    whole = join_certificates(finished)
+def _write(settings: Any, case: Case, finished: list[Certified]) -> None:
+    whole = join_certificates([certificate for certificate, _ in finished])
+    beside = [found for _, found in finished if found is not None]
     names = case.names(len(finished))
     files: list[str | Path] = []
     if settings.save_mask:
@@ -105,18 +145,27 @@ def _write(settings: Any, case: Case, finished: list[Certificate]) -> None:
         used={},
     )
     _outputs.say(settings, report.certificate_table(whole, names))
-    _outputs.tell(settings, _found(case, whole, files))
+    if beside:
+        _outputs.say(settings, report.sides_table(beside, names))
+    _outputs.tell(settings, _found(case, whole, files, beside))
     _outputs.wrote(settings, files)
 
 
-def _found(case: Case, whole: Certificate, files: list[str | Path]) -> dict[str, Any]:
+def _found(
+    case: Case, whole: Certificate, files: list[str | Path], beside: list[Sides]
+) -> dict[str, Any]:
     """What was found, by name."""
     shares = ("certified", "certified_in", "certified_out", "overlap")
-    each = [
+    each: list[dict[str, Any]] = [
         {"photograph": case.photos[row], "label": case.label(int(whole.target[row]))}
         | {name: round(float(getattr(whole, name)[row]), 4) for name in shares}
         for row in range(len(whole))
     ]
+    for line, found in zip(each, beside, strict=False):
+        line["left"] = {
+            name: None if math.isnan(value) else round(value, 4)
+            for name, value in found.means().items()
+        }
     return {
         "command": "certify",
         "certifier": repr(whole.recipe),

@@ -22,10 +22,12 @@ _LOOKS: dict[str, Collection[int]] = {
     "fast": (3, 5, 7),
     "thorough": range(8),
 }  # after which rates the best is looked for
-_START = 1e-2  # size of the random start, likewise: the objective is flat at 0
+_START = 1e-2  # size of the random start, likewise
+_FELT = 0.25  # of epsilon, that the start may change; where it is more, all steps shrink as much
 _WEIGHT = 0.3  # of the quadratic penalty at the first rate
 _GROWTH = 3.0  # of that weight with each rate
 _AIM = 0.95  # of epsilon
+_SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03)  # where the secant finds none
 _WORTH = 50.0  # of a full swing against the penalty
 
 
@@ -33,8 +35,10 @@ def solve_jointly(problem: Problem, seed: int, effort: Literal["fast", "thorough
     """Signed offsets u (B, n), every block feasible; the random start depends on `seed` alone."""
     against, along = problem.span
     width = (along - against).clamp_min(1e-12)
-    w = _START * draws.uniform(seed, slice(0, 1), problem.features).to(width)
-    w = w.expand_as(width).clamp(against / width, along / width).clone()
+    start = _START * draws.uniform(seed, slice(0, 1), width).expand_as(width)
+    felt = problem.measure((start * width).clamp(against, along)).abs().amax(1, keepdim=True)
+    width = width * (_FELT / felt.clamp_min(_FELT))
+    w = start.clamp(against / width, along / width).clone()
     best, now = torch.zeros_like(w), w.new_zeros(problem.outputs.shape)
     pressure = torch.zeros_like(now)
     best, now = approach(problem, best, now, along)
@@ -60,7 +64,19 @@ def _better(problem: Problem, best: Tensor, now: Tensor, u: Tensor) -> tuple[Ten
     pick = worth.argmax(0)
     every = torch.arange(len(u), device=u.device)
     points, deviations = (torch.stack(each) for each in zip(*options, strict=True))
-    return points[pick, every], deviations[pick, every]
+    return _anywhere(problem, points[pick, every], deviations[pick, every], u)
+
+
+def _anywhere(problem: Problem, best: Tensor, now: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Blocks that are where they began go the largest share of u that is feasible, of a few."""
+    for share in _SHARES:
+        idle = ~best.any(1, keepdim=True)
+        if not idle.any():
+            break
+        found = problem.measure(torch.where(idle, share * u, best))
+        good = idle & (found.abs().amax(1, keepdim=True) <= 1)
+        best, now = torch.where(good, share * u, best), torch.where(good, found, now)
+    return best, now
 
 
 def _slope(problem: Problem, w: Tensor, width: Tensor, pressure: Tensor, weight: float) -> Tensor:

@@ -41,7 +41,7 @@ class Metric:
     @property
     def name(self) -> str:
         """The function's name."""
-        return self.function.__name__
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
 
     def __call__(self, *given: Any, **options: Any) -> Tensor:
         """The metric of what `needs` lists, (N,); one with a result a layer gives their mean."""

@@ -76,8 +76,8 @@ class Classifier(nn.Module):
             raise SurefootError(f"module is a {type(module).__name__}, expected a torch.nn.Module")
         check_kinds(
             "Classifier",
-            {"output": output, "embedding": embedding},
-            {"output": Output, "embedding": str | None},
+            {"output": output, "embedding": embedding, "layout": layout},
+            {"output": Output, "embedding": str | None, "layout": Layout | None},
         )
         if embedding is not None and (mean is not None or std is not None):
             raise SurefootError("mean and std are for pixels; they do not go with embedding=")

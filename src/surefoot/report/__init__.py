@@ -2,7 +2,11 @@
 
 from surefoot.report._attack_picture import attack_picture
 from surefoot.report._attacked import Attacked, attack_table, join
-from surefoot.report._certificate_picture import certificate_picture, certificate_table
+from surefoot.report._certificate_picture import (
+    certificate_picture,
+    certificate_table,
+    sides_table,
+)
 from surefoot.report._decoys_picture import decoys_html as decoys_html, decoys_picture
 from surefoot.report._files import SUFFIXES, bitmap as bitmap, check_suffix, render
 from surefoot.report._html import attacked_html as attacked_html, html, terminal
@@ -29,5 +33,6 @@ __all__ = [
     "picture",
     "png",
     "render",
+    "sides_table",
     "terminal",
 ]

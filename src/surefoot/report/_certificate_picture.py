@@ -1,11 +1,12 @@
 """A certificate as a figure and as text: what is certain of a map, and what is not."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surefoot.certify import Certificate
+from surefoot.certify import Certificate, Sides
 from surefoot.errors import SurefootError, optional
 from surefoot.report._canvas import (
     Frame,
@@ -94,6 +95,21 @@ def certificate_table(certificate: Certificate, names: Sequence[str] | None = No
         for row in range(len(certificate))
     ]
     return [f"{top}; {certificate.maps} maps each", *each]
+
+
+def sides_table(found: Sequence[Sides], names: Sequence[str] | None = None) -> list[str]:
+    """What is proved and what is found, a line for each sample, from the floor up."""
+    lines = [
+        f"{sample_name(names, row) or f'sample {row}'}: "
+        + ", ".join(f"{name} {_share(value)}" for name, value in one.means().items())
+        for row, one in enumerate(found)
+    ]
+    reasons = dict.fromkeys(reason for one in found for reason in one.reasons)
+    return ["left of the top k, proved and found:", *lines, *map(str, reasons)]
+
+
+def _share(value: float) -> str:
+    return "unknown" if math.isnan(value) else percent(value)
 
 
 def _line(certificate: Certificate, row: int) -> str:

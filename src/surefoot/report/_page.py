@@ -71,7 +71,7 @@ def _audit(result: AuditResult, letter: str) -> Audit:
         letter,
         question(result.settings),
         verdicts(numbers),
-        facts(result.settings),
+        facts(result.settings, numbers),
         shown,
         curves(numbers),
         gallery(result, numbers),
@@ -89,7 +89,7 @@ def _threats(numbers: Numbers) -> list[tuple[str, dict[str, str]]]:
     for row in numbers.rows:
         if row["attack"] != "clean":
             found.setdefault(row["attack"], {name: row[name] for name in Threat._fields})
-    return list(found.items())
+    return [(numbers.label(attack), threat) for attack, threat in found.items()]
 
 
 def _shared(audits: Sequence[Audit]) -> list[dict[str, Any]]:

@@ -86,8 +86,9 @@ def _natural(numbers: Numbers, model: str, explainer: str) -> str:
     return f" Without any intent, {told}." if told else ""
 
 
-def facts(settings: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def facts(settings: Mapping[str, Any], numbers: Numbers) -> list[tuple[str, list[str]]]:
     """The settings, each with its lines."""
+    attacks = {numbers.label(name): recipe for name, recipe in settings["attacks"].items()}
     about, samples = settings.get("about", {}), settings["samples"]
     right = ", ".join(
         f"{name} gets {count} of {samples['seen']} right"
@@ -110,8 +111,8 @@ def facts(settings: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
             ],
         ),
         ("Explainers", [f"{name}: {recipe}" for name, recipe in settings["explainers"].items()]),
-        ("Attacks", [f"{name}: {recipe}" for name, recipe in settings["attacks"].items()]),
-        ("Scores", [m["metric"] for m in settings["metrics"].values()]),
+        ("Attacks", [f"{name}: {recipe}" for name, recipe in attacks.items()]),
+        ("Scores", [m["metric"].removesuffix("()") for m in settings["metrics"].values()]),
         ("Maps", [f"one number a place: {settings['reduction']} over the channels"]),
     ]
     return [(name, lines) for name, lines in found if lines]
