@@ -75,6 +75,8 @@ def _check_configs(words: list[str]) -> None:
     """Raise for configuration files that are no plain ones, before the parser makes them."""
     for option, value in zip(words, [*words[1:], ""], strict=False):
         path = value if option == "--config" else option.partition("--config=")[2]
+        if "\0" in path:
+            raise SurefootError(f"--config={path!r}, expected the name of a file")
         if path and is_file(path):
             check_yaml(path)
 
