@@ -1,5 +1,6 @@
 """Mkdocs's hooks: pages that are made from the code, equations, and files that links need."""
 
+import re
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -11,9 +12,9 @@ from pages import links, maths, notebooks, options, recipes, reference
 
 # What the theme leaves out for those who use a keyboard or a screen reader.
 FOCUSABLE = {
-    "<table>": '<div class="wide" tabindex="0"><table>',
-    "</table>": "</table></div>",
-    "<pre><span></span><code>": '<pre tabindex="0"><span></span><code>',
+    r"(<table\b[^>]*>)": r'<div class="wide" tabindex="0">\1',  # whatever classes it has
+    r"(</table>)": r"\1</div>",
+    r"<pre>(<span></span><code>)": r'<pre tabindex="0">\1',
 }
 SEARCH = '<div class="md-search" data-md-component="search" role="dialog"'
 OWN = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
@@ -49,7 +50,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_page_content(html: str, **_: Any) -> str:
     """What is wider than the screen scrolls by itself, by keyboard, too."""
     for plain, focusable in FOCUSABLE.items():
-        html = html.replace(plain, focusable)
+        html = re.sub(plain, focusable, html)
     return html
 
 
