@@ -276,7 +276,7 @@ def test_attacks_on_inputs_without_a_layout_cannot_be_drawn():
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
     attacking = attack.TopK(attack.Linf(0.1, steps=1), k=2)
     result = attacking(Classifier(model, layout="signal"), torch.rand(2, 2, 3), None, Gradient())
-    with pytest.raises(SurefootError, match=r"have shape \(2, 2, 3\): a signal"):
+    with pytest.raises(SurefootError, match=r"2, 3\): a signal \(N, C, L\), or embedded"):
         report.attack_picture(replace(result, layout=None))
 
 

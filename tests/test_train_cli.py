@@ -126,7 +126,7 @@ def test_a_finished_run_resumes(here, capsys):
     assert main(["train", *SMALL, "--steps", "3"]) == 0
     before = Path("run/model.safetensors").read_bytes()
     line = fails(capsys_cleared(capsys), *SMALL, "--steps", "3")
-    assert "holds checkpoints of an earlier run, up to step 3; pass resume=True" in line
+    assert "holds checkpoints of an earlier run, up to step 3; --resume to go on" in line
     assert main(["train", *SMALL, "--steps", "3", "--resume"]) == 0
     assert Path("run/model.safetensors").read_bytes() == before
     line = fails(capsys_cleared(capsys), *SMALL, "--steps", "4", "--resume")

@@ -6,11 +6,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from surefoot.cli._numbers import (
-    UnreadableError,
-    number,
-    sharpness,
-)
+from surefoot.cli._numbers import UnreadableError, number, sharpness
 from surefoot.data import Fit
 from surefoot.maps import Reduction
 from surefoot.report import Look, Scale, Size
