@@ -1,7 +1,7 @@
 """A map's derivative against central differences."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,9 +58,7 @@ def _maker(explainer: Explainer, request: Query) -> tuple[Maps, str]:
     model, inputs, target = request.model, request.inputs, request.target
     told: Any = {"extra": request.extra, "layout": request.layout}
     if not hasattr(explainer, "at_offsets"):
-        return (
-            lambda graph: cast(Tensor, explainer(model, inputs, target, create_graph=graph, **told))
-        ), note
+        return (lambda graph: explainer(model, inputs, target, create_graph=graph, **told)), note
     held: Any = explainer
     offsets = held.offsets(model, inputs.detach(), **told)
     return (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +82,7 @@ def check_explainer(
 
 
 def _maps(explainer: Explainer, request: Query) -> Tensor:
-    found = explainer(
+    return explainer(
         request.model,
         request.inputs,
         request.target,
@@ -90,7 +90,6 @@ def _maps(explainer: Explainer, request: Query) -> Tensor:
         create_graph=False,
         layout=request.layout,
     )
-    return cast(Tensor, found)
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
