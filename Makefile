@@ -1,10 +1,11 @@
 # make demo: saliency maps of real photographs.  make test: the tests.  make lint: style, types, imports.
+# make docs: the site, in site/.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format clean
+.PHONY: demo docs notebooks test lint format clean
 
 demo: $(VENV)/demo.done
 	@mkdir -p demo-output
@@ -18,15 +19,25 @@ test: $(VENV)/dev.done
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell docs src pages examples *.md
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Warnings are errors, links and anchors are checked: mkdocs.yml.
+docs: $(VENV)/dev.done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "The site is site/index.html."
+
+# Run anew, in place; the site shows what they were last run with.
+notebooks: $(VENV)/dev.done
+	$(BIN)/python examples/notebooks.py
 
 format: $(VENV)/dev.done
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-output site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The code is installed in place, so only new requirements make these run again. foolbox brings a
 # labelled photograph; the packages that it asks for are not needed for that. Without build

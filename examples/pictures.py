@@ -23,6 +23,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 NETWORK = "efficientnet-lite0"
 MARK = "<!-- below: made by examples/pictures.py -->"
 WIDE = 840  # pixels
+LOAN = ["refused", "granted"]
+PLACES = [(y, x) for y in (0, 64, 128) for x in (0, 64, 128)]
 PICTURES: dict[str, Callable[[], Figure]] = {}
 
 
@@ -105,6 +107,73 @@ def attacked() -> Figure:
 
 
 @shows
+def attacked_record() -> Figure:
+    """An attack on a record: the values it changed, and the same bars before and after."""
+    net, fields, inputs = loans()
+    budget, attacked = attack.Linf(0.3, steps=30, bounds=(-5, 5)), inputs[:1]
+    found = attack.TopK(budget, k=8)(net, attacked, None, IntegratedGradients(steps=16))
+    signs = attack.RandomSign(budget, k=8)(net, attacked, None, IntegratedGradients(steps=16))
+    clean, moved = (net(each).detach().softmax(1) for each in (found.originals, found.inputs))
+    whole = report.Attacked(found, clean, moved, signs.scores, 1, LOAN, ["loan 1"])
+    return report.attack_picture(whole, features=fields, size="paper")
+
+
+@shows
+def segmentation() -> Figure:
+    """A model that segments: the region it gives to the class, and what the class depends on."""
+    torch.manual_seed(0)
+    across = torch.linspace(-1, 1, 48)
+    centres = 1.2 * torch.rand(40, 2) - 0.6
+    far = (across.view(1, 48, 1) - centres[:, 0].view(-1, 1, 1)).square()
+    far = far + (across.view(1, 1, 48) - centres[:, 1].view(-1, 1, 1)).square()
+    masks = far < 0.08
+    colour = torch.tensor([0.55, 0.2, 0.35]).view(1, 3, 1, 1) * masks[:, None]
+    inputs = (0.25 + 0.15 * torch.rand(40, 3, 48, 48) + colour).clamp(0, 1)
+    layers = [nn.Conv2d(3, 8, 7, padding=3), nn.Tanh(), nn.Conv2d(8, 2, 7, padding=3)]
+    net = trained(nn.Sequential(*layers), inputs, masks.long(), 120)
+    whole = models.Classifier(net, output="segmentation").eval()
+    found = IntegratedGradients(steps=16).explain(whole, inputs[:1], 1)
+    regions = net(inputs[:1]).argmax(1) == 1
+    labels = ["background", "nucleus"]
+    return report.picture(found, regions=regions, labels=labels, size="paper")
+
+
+class Both(nn.Module):
+    """A picture and a record, read by two networks whose logits are added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        picture = [nn.Conv2d(3, 8, 7, padding=3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        self.picture = nn.Sequential(*picture, nn.Linear(8, 2))
+        self.record = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+
+    def forward(self, image: Tensor, record: Tensor) -> Tensor:
+        """The sum of both."""
+        return self.picture(image) + self.record(record)
+
+
+@shows
+def several_inputs() -> Figure:
+    """Several inputs: a photograph and a record, each with its part of one explanation."""
+    torch.manual_seed(0)
+    pieces = [data.load_image(data.locate(name), 224) for name in ("chelsea", "coffee")]
+    inputs = torch.stack([piece[:, y : y + 96, x : x + 96] for piece in pieces for y, x in PLACES])
+    labels = torch.arange(2).repeat_interleave(len(PLACES))
+    fields = torch.randn(len(inputs), 4)
+    fields[:, 0] += 3.0 * labels
+    net = Both()
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(inputs, fields), labels).backward()
+        optimizer.step()
+    found = IntegratedGradients(steps=16).explain(net.eval(), (inputs[4:5], fields[4:5]))
+    names = [None, ["temperature", "weight", "age", "noise"]]
+    labels, samples = ["animal", "drink"], ["case 1"]
+    return report.picture(found, features=names, labels=labels, names=samples, size="paper")
+
+
+@shows
 def signal() -> Figure:
     """Signals: a line over the colours of its map, channel by channel; 8,000 samples."""
     torch.manual_seed(0)
@@ -164,19 +233,23 @@ class Mean(nn.Module):
         return values.mean(1)
 
 
-@shows
-def record() -> Figure:
-    """Records: the fields that weigh most, with their values; the others summed in the caption."""
+def loans() -> tuple[nn.Module, list[str], Tensor]:
+    """A network that grants loans, the names of its fields, and 400 made records."""
     torch.manual_seed(0)
     fields = ["income", "debt", "age", "years at address", "late payments", "credit lines"]
     fields += [f"survey answer {n}" for n in range(1, 35)]
     inputs = torch.randn(400, len(fields))
     score = inputs[:, 0] - 1.5 * inputs[:, 1] - inputs[:, 4] + 0.3 * torch.randn(400)
     net = nn.Sequential(nn.Linear(len(fields), 16), nn.Tanh(), nn.Linear(16, 2))
-    net = trained(net, inputs, (score > 0).long(), 100)
+    return trained(net, inputs, (score > 0).long(), 100), fields, inputs
+
+
+@shows
+def record() -> Figure:
+    """Records: the fields that weigh most, with their values; the others summed in the caption."""
+    net, fields, inputs = loans()
     found = IntegratedGradients(steps=16).explain(net, inputs[:1])
-    labels = ["refused", "granted"]
-    return report.picture(found, features=fields, labels=labels, names=["loan 1"], size="column")
+    return report.picture(found, features=fields, labels=LOAN, names=["loan 1"], size="column")
 
 
 @shows

@@ -162,7 +162,10 @@ def _objective(name: str) -> Call:
 def _fit() -> Call:
     def run(given: Mapping[str, Any]) -> Any:
         pictures, labels = given["inputs"], given["target"]
-        samples = [(one, 0) for one in pictures] if labels is None else [(pictures[0], labels)] * 4
+        samples = pictures
+        if isinstance(pictures, torch.Tensor) and pictures.ndim and len(pictures):
+            one = [(pictures[0], labels)] * 4
+            samples = [(each, 0) for each in pictures] if labels is None else one
         loop = train.Loop(**{"steps": 2, "batch": 2, **_own(given, *BATCH, "log_every")})
         log = {"log_every": given["log_every"]} if "log_every" in given else {}
         return train.fit(given["model"], train.Natural(), samples, loop, **log).steps

@@ -195,13 +195,16 @@ def test_two_audits_side_by_side(folder, tmp_path, capsys):
     text = " ".join(words(out.read_text()).split())
     for part in ("Audit A", "Audit B", "Side by side", "Scores of audit A", "Scores of audit B"):
         assert part in text
-    assert "written to" in capsys.readouterr().out
+    said, wrote = capsys.readouterr()
+    assert said.splitlines() == [f"{folder}: 11 samples"] * 2
+    assert wrote == f"surefoot: wrote {out}\n"
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "md", "tex"])
 def test_summaries_are_exported(folder, tmp_path, form):
     path = tmp_path / f"summary.{form}"
     assert main(["report", str(folder), "-o", str(path)]) == 0
+    assert main(["report", str(folder), "-o", str(path)]) == 0  # its own may be written again
     content = path.read_text()
     table = AuditResult.load(folder).summary()
     mean = table.query("metric == 'spearman' and explainer == 'gradient' and attack == 'jpeg'")

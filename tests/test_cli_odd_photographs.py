@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from surefoot import SurefootWarning, data
 from surefoot.cli import main
 
 pytest.importorskip("jsonargparse")
@@ -72,8 +73,28 @@ def deep(path):
     image.fromarray(NOISE[..., 0].astype(np.uint16) * 257).save(path)
 
 
-def floating(path):
-    image.fromarray(NOISE[..., 0].astype(np.float32) / 255).save(path)
+def floating(path, scale=1 / 255):
+    image.fromarray(NOISE[..., 0].astype(np.float32) * scale).save(path)
+
+
+def deep_colours(path):
+    """A PNG of 16 bits a colour, which Pillow reads and does not write."""
+    high, wide = NOISE.shape[:2]
+    head = struct.pack(">IIBBBBB", wide, high, 16, 2, 0, 0, 0)
+    rows = (NOISE[..., :3].astype(np.uint16) * 257).astype(">u2")
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    parts = [chunk(b"IHDR", head), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def big_endian(path):
+    """A TIFF of 16 bits, as microscopes write it."""
+    rows = (NOISE[..., 0].astype(np.uint16) * 257).astype(">u2")
+    image.frombytes("I;16B", rows.shape[::-1], rows.tobytes()).save(path)
+
+
+def thirty_two(path):
+    image.fromarray(NOISE[..., 0].astype(np.int32) * 1_000_000).save(path)
 
 
 def save(mode, size=None, **options):
@@ -89,8 +110,15 @@ FILES = {
     "palette.png": (save("P"), ""),
     "transparent.png": (transparent, ""),
     "one_bit.png": (save("1"), ""),
-    "sixteen.png": (deep, "has more than 8 bits"),
-    "float.tiff": (floating, "has more than 8 bits"),
+    "sixteen.png": (deep, ""),
+    "sixteen.tiff": (deep, ""),
+    "sixteen.pgm": (deep, ""),
+    "sixteen_big.tiff": (big_endian, ""),
+    "sixteen_colours.png": (deep_colours, ""),
+    "float.tiff": (floating, ""),
+    "float_255.tiff": (lambda path: floating(path, 1), "from 0 to 255, expected whole numbers"),
+    "float_nan.tiff": (lambda path: floating(path, np.nan), "scale it and save it again"),
+    "thirty_two.tiff": (thirty_two, "from 0 to 2.55e+08, expected whole numbers from 0 to 65535"),
     "cmyk.jpg": (save("CMYK"), ""),
     "lab.tiff": (save("LAB"), ""),
     "ycbcr.jpg": (save("YCbCr"), ""),
@@ -161,3 +189,26 @@ def test_odd_names(here, fails, capsys, name):
     assert err == "surefoot: wrote map.png, map.yaml\n"
     assert main(["explain", "--config", "map.yaml", "-o", "again.png"]) == 0
     assert Path("again.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    "name", ["sixteen.png", "sixteen.tiff", "sixteen.pgm", "sixteen_big.tiff", "float.tiff"]
+)
+def test_deep_greys_are_the_eight_bits_they_were_made_of(here, name):
+    FILES[name][0](here / name)
+    pixels = data.load_pixels(name, 1, fit="tile")
+    for channel in pixels.numpy():
+        assert np.array_equal(channel, NOISE[..., 0])
+    assert np.array_equal(data.load_pixels(name, 1, 1, "tile")[0], NOISE[..., 0])
+
+
+def test_deep_colours_are_their_upper_bits(here):
+    deep_colours(here / "a.png")
+    pixels = data.load_pixels("a.png", 1, fit="tile").numpy()
+    assert np.array_equal(pixels.transpose(1, 2, 0), NOISE[..., :3])
+
+
+def test_twelve_bits_in_sixteen_are_remarked_upon(here):
+    image.fromarray(NOISE[..., 0].astype(np.uint16) * 16).save("dark.png")
+    with pytest.warns(SurefootWarning, match=r"up to 4080 of 65535 and is nearly black"):
+        data.load_pixels("dark.png", 16)

@@ -1,5 +1,6 @@
 """How the commands behave in a shell: what they say, take, write and leave alone."""
 
+import gc
 import io
 import json
 import sys
@@ -163,6 +164,24 @@ def test_a_photograph_smaller_than_a_tile_is_enlarged(here):
     assert saved("small.png", "--fit", "tile")["attributions"].shape == (1, 3, 53, 16)
 
 
+def test_tiles_need_no_more_than_the_photograph_and_its_map(model):
+    image, seen = torch.rand(1, 3, 400, 300), []
+
+    def note(done=0, _total=0):
+        if done % 100:
+            return
+        kept = [each for each in gc.get_objects() if type(each) is torch.Tensor]
+        memory = {each.untyped_storage().data_ptr(): each.untyped_storage() for each in kept}
+        seen.append(sum(each.nbytes() for each in memory.values()))
+
+    gc.collect()
+    note()
+    whole = _tiles.explain(explain.Gradient(), model, image, 1, 16, note)
+    assert len(seen) == 1 + 4  # of 25 x 19 squares
+    assert max(seen) - seen[0] <= 1.1 * image.untyped_storage().nbytes()  # the map
+    assert whole.attributions.shape == image.shape
+
+
 def test_a_large_field_is_drawn_at_a_size_that_fits():
     inputs, maps = torch.rand(1, 3, 1500, 2100), torch.zeros(1, 3, 1500, 2100)
     maps[0, 1, 777, 2000] = -5.0
@@ -309,7 +328,8 @@ def test_help_speaks_of_options_alone(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "Exit codes: 0, all went well; 2, something given cannot be used" in said
+    assert "Exit codes: 0, all went well; 1, an audit in which something failed" in said
+    assert "2, something given cannot be used" in said
 
 
 def test_options_are_the_same_in_all_commands():
@@ -342,8 +362,31 @@ def test_completion(capsys, shell):
 def test_a_preview_shows_photograph_and_map_at_once(here, capsys):
     assert main(["explain", "photo.png", *SMALL, "--preview"]) == 0
     err = capsys.readouterr().err
-    assert "plain gradient first" in err
-    assert err.count("\u2580") > 100
+    assert "photo.png, plain gradient first" in err
+    assert "surefoot: photo.png, class " in err
+    assert err.count("\u2580") > 200
+
+
+@pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
+def test_a_preview_without_colours_is_letters(here, capsys, monkeypatch, name):
+    monkeypatch.setenv(name, "dumb")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["explain", "photo.png", *SMALL, "--preview"]) == 0
+    err = capsys.readouterr().err
+    assert err.isascii()
+    assert "\x1b" not in err
+    drawn = [line for line in err.splitlines() if not line.startswith("surefoot")]
+    assert len(drawn) == 2 * 10
+    assert {len(line) for line in drawn} == {40}
+
+
+def test_a_first_map_takes_three_passes(here, model, capsys):
+    """Whatever the explainer: nobody waits for it."""
+    passes = []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    _preview.show(torch.rand(1, 3, 16, 16), model, None, "a.png")
+    assert len(passes) <= 3
+    assert "plain gradient first" in capsys.readouterr().err
 
 
 def test_half_blocks_have_the_colours_of_the_pixels():

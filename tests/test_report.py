@@ -16,6 +16,7 @@ from surefoot import SurefootError, attack, explain, report
 from surefoot.explain import Decoy, Explanation, Gradient, IntegratedGradients, SmoothGrad
 from surefoot.explain._explanation import join_explanations
 from surefoot.files import write_whole
+from surefoot.models import Classifier
 
 mpl = pytest.importorskip("matplotlib")
 image = pytest.importorskip("PIL.Image")
@@ -270,13 +271,13 @@ def test_joined_attacks_are_the_batch(net, attacked):
     assert torch.equal(joined.result.after, attacked.result.after)
 
 
-def test_attacks_on_records_cannot_be_drawn():
+def test_attacks_on_inputs_without_a_layout_cannot_be_drawn():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
-    result = attack.TopK(attack.Linf(0.1, steps=1), k=2)(model, torch.rand(2, 6), None, Gradient())
-    one = torch.ones(2, 3) / 3
-    with pytest.raises(SurefootError, match=r"cannot draw an attack on inputs of shape \(2, 6\)"):
-        report.attack_picture(report.Attacked(result, one, one))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
+    attacking = attack.TopK(attack.Linf(0.1, steps=1), k=2)
+    result = attacking(Classifier(model, layout="signal"), torch.rand(2, 2, 3), None, Gradient())
+    with pytest.raises(SurefootError, match=r"have shape \(2, 2, 3\): a signal"):
+        report.attack_picture(replace(result, layout=None))
 
 
 # Saving

@@ -263,5 +263,7 @@ def test_an_explanation_of_several_inputs_tells_what_it_is(tmp_path):
     result = explain.Gradient().explain(NET, BOTH)
     assert "(3, 3, 8, 8) + (3, 5)" in repr(result)
     assert result._repr_png_().startswith(b"\x89PNG")  # side by side
-    with pytest.raises(SurefootError, match="several inputs cannot be saved"):
-        result.save(tmp_path / "both.npz")
+    result.save(tmp_path / "both.npz")
+    kept = explain.Explanation.load(tmp_path / "both.npz")
+    assert kept.layout == result.layout
+    assert all(map(torch.equal, kept.attributions, result.attributions))

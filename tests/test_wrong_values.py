@@ -6,7 +6,18 @@ import torch
 from torch import nn
 
 import surefoot
-from surefoot import SurefootError, attack, certify, explain, metric, models, testing, train
+from surefoot import (
+    SurefootError,
+    attack,
+    certify,
+    decoy,
+    explain,
+    metric,
+    models,
+    testing,
+    train,
+)
+from surefoot.files import make_folder, write_whole
 
 NET = nn.Sequential(
     nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 4)
@@ -63,6 +74,13 @@ def audited(**settings):
         (lambda: explain.IntegratedGradients(steps=10**6)(NET, X), "take 'midpoint' for more"),
         (lambda: models.Classifier(NET, layout=X), "layout=Tensor"),
         (lambda: metric.random_logit(PLAIN, NET, X, similarity=NET), "similarity, Sequential"),
+        (lambda: models.folded(NET, "pictures"), "inputs is str, expected a batch"),
+        (lambda: models.folded(NET, X[:0]), r"inputs is \(0, 3, 8, 8\), expected a batch"),
+        (lambda: decoy.make_decoys(NET, torch.tensor(0.5)), "expected a non-empty batch"),
+        (lambda: write_whole("a\0", b""), "cannot write a"),
+        (lambda: make_folder("a\0"), "cannot make the folder a"),
+        (lambda: decoy.layers(NET, X, patch=-1), "patch=-1"),
+        (lambda: explain.reduce(X, np.zeros(2)), "choose one of"),
         (lambda: audited(names=-0.5), "names is a float, expected a row for each sample"),
         (lambda: audited(names="ab"), "names is a str"),
         (lambda: audited(about=0.5), "about is a float, expected a mapping"),
@@ -80,6 +98,8 @@ def test_what_is_right_still_goes_through():
     assert torch.equal(bound(X), right)
     assert torch.equal(bound(X, [0, 1]), PLAIN(NET, X, torch.tensor([0, 1])))
     assert np.allclose(asked(X.numpy()), right)
+    whole = torch.tensor([[[[0, 3], [6, 9]]]])
+    assert torch.equal(explain.heatmap(whole), explain.heatmap(whole.float()))
     half = asked(X, net=nn.Sequential(nn.Flatten(), nn.Linear(192, 4)).eval().bfloat16())
     assert half.dtype == np.float32  # NumPy has no bfloat16
     seeded = explain.SmoothGrad(PLAIN, samples=2, seed=2**64 + 1)(NET, X)

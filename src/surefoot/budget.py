@@ -176,7 +176,11 @@ class Linf(Budget):
 
 @dataclass(frozen=True, repr=False)
 class L2(Budget):
-    """||x' - x||_2 <= epsilon over one whole input, and the box; see `Budget` for the settings."""
+    """||x' - x||_2 <= epsilon over one whole input, and the box; see `Budget` for the settings.
+
+    >>> L2(0.5, steps=10).epsilon
+    0.5
+    """
 
     norm: ClassVar[str] = "l2"
 

@@ -24,6 +24,15 @@ class Dissimilarity(AttributionAttack):
     Args:
         budget: an `Linf` or `L2`, or several.
         proxy: "cosine" or "pearson".
+
+    >>> import torch
+    >>> from surefoot.attack import Linf
+    >>> from surefoot.explain import Gradient
+    >>> layers = torch.nn.Linear(4, 8), torch.nn.Softplus(), torch.nn.Linear(8, 2)
+    >>> net = torch.nn.Sequential(*layers).eval()
+    >>> found = Dissimilarity(Linf(0.1, steps=2))(net, torch.rand(1, 4), None, Gradient())
+    >>> bool((found.inputs - found.originals).abs().max() <= 0.1 + 1e-6)
+    True
     """
 
     stationary = True

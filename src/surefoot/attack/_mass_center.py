@@ -18,6 +18,15 @@ class MassCenter(AttributionAttack):
     C_0 is the clean centre, half a pixel off in both axes: at the centre itself the gradient is
     zero (the authors' code truncates it to whole pixels, with the same effect). Images only.
     Iterates are chosen by the shift in pixels. See `AttributionAttack` for the settings.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf
+    >>> from surefoot.explain import Gradient
+    >>> layers = torch.nn.Conv2d(3, 2, 3), torch.nn.Softplus(), torch.nn.Flatten()
+    >>> net = torch.nn.Sequential(*layers, torch.nn.Linear(8, 2)).eval()
+    >>> found = MassCenter(Linf(0.1, steps=2))(net, torch.rand(1, 3, 4, 4), None, Gradient())
+    >>> bool((found.inputs - found.originals).abs().max() <= 0.1 + 1e-6)
+    True
     """
 
     lower_is_damage = False

@@ -123,6 +123,11 @@ class FGSM(_Ascent):
         budget: an `Linf` or `L2`; its steps, step size, restarts and start are ignored.
         loss: see `PGD`.
         keep: "worst", or "last": the step is taken also where it does not help.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf
+    >>> FGSM(Linf(0.1))(torch.nn.Linear(4, 3).eval(), torch.rand(2, 4), 0).inputs.shape
+    torch.Size([2, 4])
     """
 
     def search(self, request: Query, box: Box) -> Tensor:

@@ -22,6 +22,14 @@ class RandomSign(AttributionAttack):
     the lowest top-k intersection, so a mean over draws takes one call a seed. Steps and
     everything about derivatives are ignored, so any explainer will do. See `AttributionAttack`
     for the settings.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Linear(4, 3).eval()      # whose map nothing moves
+    >>> found = RandomSign(Linf(0.1), k=2)(net, torch.rand(1, 4), None, Gradient())
+    >>> found.scores["topk_intersection"]
+    tensor([1.])
     """
 
     own_score = "topk_intersection"

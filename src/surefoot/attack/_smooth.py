@@ -159,33 +159,7 @@ class _Mode(TorchFunctionMode):
     def _plain(self, x: Tensor) -> Tensor:
         # Below, softplus is 0 to eight digits, but its tiny slopes would become denormal numbers,
         # which slow a CPU down many times; above 20 / beta PyTorch's is the identity, too.
-        least: Tensor = _AtLeast.apply(x, -20 / self.beta)  # type: ignore[no-untyped-call]
-        return F.softplus(least, beta=self.beta)
-
-
-class _AtLeast(torch.autograd.Function):
-    """A clamp whose slope is 1 throughout: softplus gives its own, and a mask takes time."""
-
-    @staticmethod
-    def forward(x: Tensor, least: float) -> Tensor:
-        """The larger of the two."""
-        return x.clamp_min(least)
-
-    @staticmethod
-    def setup_context(_ctx: Any, _inputs: Any, _output: Any) -> None:
-        """Nothing to keep."""
-
-    @staticmethod
-    def backward(_ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """As it comes."""
-        return grad, None
-
-    @staticmethod
-    def jvp(_ctx: Any, way: Tensor, _least: Any) -> Tensor:
-        """As it comes."""
-        return way.view_as(way)
-
-    generate_vmap_rule = True
+        return F.softplus(x.clamp_min(-20 / self.beta), beta=self.beta)
 
 
 def _plain_name(func: Any) -> str:

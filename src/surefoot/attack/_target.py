@@ -21,6 +21,16 @@ class Target(AttributionAttack):
         budget: an `Linf` or `L2`, or several.
         region: bool, shaped like one reduced map (H, W), (T,) or (F,), or with a leading N; None
             is the bottom-right 4 x 4 pixels, as in DANCE (arXiv 2002.00526, 4.3).
+
+    >>> import torch
+    >>> from surefoot.attack import Linf
+    >>> from surefoot.explain import Gradient
+    >>> layers = torch.nn.Linear(4, 8), torch.nn.Softplus(), torch.nn.Linear(8, 2)
+    >>> net = torch.nn.Sequential(*layers).eval()
+    >>> target = Target(Linf(0.1, steps=2), region=torch.arange(4) < 1)
+    >>> found = target(net, torch.rand(1, 4), None, Gradient())
+    >>> bool((found.inputs - found.originals).abs().max() <= 0.1 + 1e-6)
+    True
     """
 
     lower_is_damage = False

@@ -16,6 +16,7 @@ _KEY = re.compile(r'Parser key "(?P<name>\w+)".*(?:Given|Got) value: (?P<value>.
 _SHARED = {"steps", "samples", "seed", "layer", "out", "average", "data"}
 _OWN = "|".join(sorted(set(OPTIONS) - _SHARED, key=len, reverse=True))
 _LEADING = re.compile(rf"^({_OWN})(?=[= ](?!is set))")
+_SWITCHED = re.compile(r"(?:pass )?\b(resume|overwrite|download)=True")
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -38,7 +39,8 @@ def of_arguments(error: ArgumentError, parser: ArgumentParser, words: Iterable[s
 
 
 def of_library(text: str) -> str:
-    """The library's message, with a leading setting that is an option written as one."""
+    """The library's message, with settings that are options written as such."""
+    text = _SWITCHED.sub(lambda found: _flag(found[1]), text)
     return _LEADING.sub(lambda found: _flag(found[1]), text)
 
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from surefoot.data import Fit, dimensions, locate
+from surefoot.data import Fit
 from surefoot.errors import SurefootError, SurefootWarning
 
 # What a folder's other files are not taken for.
@@ -26,11 +26,16 @@ def expand(photos: Sequence[str]) -> list[str]:
     Raises:
         SurefootError: a folder without pictures, or a pattern that fits none.
     """
-    return [found for photo in photos for found in _expanded(photo)]
+    found: list[str] = []
+    for given in photos:
+        photo = _named(given)
+        each, before = list(_expanded(photo)), set(found)
+        # What a folder and a pattern both have is meant once; a name given twice is taken twice.
+        found += each if each == [photo] else [one for one in each if one not in before]
+    return found
 
 
-def _expanded(given: str) -> Iterator[str]:
-    photo = _named(given)
+def _expanded(photo: str) -> Iterator[str]:
     if photo == "-":
         yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
     elif Path(photo).is_dir():
@@ -66,7 +71,7 @@ def _named(photo: str) -> str:
 
 
 def _pictures(photo: str, files: Iterator[Path], what: str) -> list[str]:
-    found = sorted(str(file) for file in files if file.suffix.lower() in PICTURES)
+    found = sorted(str(f) for f in files if f.suffix.lower() in PICTURES and f.is_file())
     if not found:
         raise SurefootError(
             f"{what} {photo} has no pictures; expected files ending in {', '.join(PICTURES[:6])} "
@@ -75,17 +80,15 @@ def _pictures(photo: str, files: Iterator[Path], what: str) -> list[str]:
     return found
 
 
-def check(photos: Sequence[str], size: int, fit: Fit) -> list[str]:
-    """Look at the head of each photograph; what part of it the model sees, "" for all.
+def check(
+    photos: Sequence[str], sizes: Sequence[tuple[int, int]], size: int, fit: Fit
+) -> list[str]:
+    """Warn of odd widths and heights; what part of each photograph the model sees, "" for all."""
+    each = zip(photos, sizes, strict=True)
+    return [_check(photo, wide, high, size, fit) for photo, (wide, high) in each]
 
-    Raises:
-        SurefootError: one that is not there, or no picture.
-    """
-    return [_check(photo, size, fit) for photo in photos]
 
-
-def _check(photo: str, size: int, fit: Fit) -> str:
-    wide, high = dimensions(locate(photo))
+def _check(photo: str, wide: int, high: int, size: int, fit: Fit) -> str:
     short, long = sorted((wide, high))
     if size >= _ENLARGED * short:
         _warn(

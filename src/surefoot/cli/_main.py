@@ -3,10 +3,11 @@
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from jsonargparse import ArgumentParser
+from tqdm import tqdm
 
 from surefoot.cli import _faults, attack, audit, certify, completion, doctor, explain, report, train
 from surefoot.cli._options import Help, joined
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None) -> int:
         settings = parser.parse_args(words)
         with warnings.catch_warnings():
             warnings.simplefilter("always", SurefootWarning)
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _shown_once(set())
             own = [parser] if settings.command == "completion" else []
             code = COMMANDS[settings.command].run(settings[settings.command], *own)
     except argparse.ArgumentError as error:
@@ -56,9 +57,9 @@ def make_parser() -> ArgumentParser:
     """The parser of all commands."""
     parser = ArgumentParser(
         prog="surefoot",
-        description="Saliency maps that can be trusted. Exit codes: 0, all went well; 2, something "
-        "given cannot be used, and one line on standard error says what; 130, interrupted, with "
-        "what was finished written.",
+        description="Saliency maps that can be trusted. Exit codes: 0, all went well; 1, an "
+        "audit in which something failed on some samples; 2, something given cannot be used, and "
+        "one line on standard error says what; 130, interrupted, with what was finished written.",
         exit_on_error=False,
         formatter_class=Help,
         allow_abbrev=False,
@@ -74,6 +75,8 @@ def _check_configs(words: list[str]) -> None:
     """Raise for configuration files that are no plain ones, before the parser makes them."""
     for option, value in zip(words, [*words[1:], ""], strict=False):
         path = value if option == "--config" else option.partition("--config=")[2]
+        if "\0" in path:
+            raise SurefootError(f"--config={path!r}, expected the name of a file")
         if path and is_file(path):
             check_yaml(path)
 
@@ -83,8 +86,17 @@ def _fail(text: str) -> int:
     return 2
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"surefoot: warning: {_one_line(message)}", file=sys.stderr)
+def _shown_once(told: set[str]) -> Callable[..., None]:
+    """What shows a warning as one line, the same one once: of a thousand photographs, too."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        line = _one_line(message)
+        if line not in told:
+            told.add(line)
+            with tqdm.external_write_mode(file=sys.stderr):
+                print(f"surefoot: warning: {line}", file=sys.stderr)
+
+    return show
 
 
 def _one_line(message: object) -> str:

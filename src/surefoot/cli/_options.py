@@ -62,7 +62,8 @@ OPTIONS: Mapping[str, Option] = {
     "quiet": Option(bool, "say nothing but warnings and errors"),
     "json": Option(bool, "say what was found and written as one line of JSON"),
     "force": Option(bool, "overwrite files that surefoot did not write"),
-    "preview": Option(bool, "show a plain gradient map in the terminal at once"),
+    "rows": Option(int, "photographs in a picture; more go to map-2.png, map-3.png, ...", _N, 32),
+    "preview": Option(bool, "show a plain gradient in the terminal at once, the map at the end"),
     "overlay": Option(
         str, "also draw the map over the photograph at the photograph's own size", "FILE.png"
     ),

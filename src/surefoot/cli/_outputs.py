@@ -1,6 +1,7 @@
 """Files that a command writes: checked before the work, and nobody else's overwritten."""
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from surefoot.errors import SurefootError
 from surefoot.report import printable
 
 _MARK = b"surefoot"
+_TABLE = re.compile(rb"model\W+explainer\W+attack\W+metric")  # the head of an audit's summary
 
 
 def check(paths: Sequence[str | Path], *, force: bool) -> None:
@@ -34,6 +36,19 @@ def check(paths: Sequence[str | Path], *, force: bool) -> None:
             )
 
 
+def check_own(path: Path) -> None:
+    """Raise for a file in a run's folder that is somebody else's.
+
+    Raises:
+        SurefootError: there is one; the message names the option for another folder.
+    """
+    if path.is_file() and not is_own(path):
+        raise SurefootError(
+            f"{path} is there already, and surefoot did not write it; choose another folder with "
+            "--out"
+        )
+
+
 def is_own(path: Path) -> bool:
     """Whether one of this library's commands wrote the file, which it says itself.
 
@@ -47,7 +62,18 @@ def is_own(path: Path) -> bool:
     if path.suffix == ".yaml":
         return content.startswith(b"# surefoot ")
     # NumPy holds text in four bytes a letter.
-    return _MARK in content or _MARK.decode().encode("utf-32-le") in content
+    marked = _MARK in content or _MARK.decode().encode("utf-32-le") in content
+    return marked or _TABLE.search(content[:500]) is not None
+
+
+def numbered(path: str | Path, number: int) -> Path:
+    """The name of a run's file for its picture of that number, from 1.
+
+    >>> str(numbered("map.png", 1)), str(numbered("map.png", 2))
+    ('map.png', 'map-2.png')
+    """
+    path = Path(path)
+    return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def _check_folder(path: Path) -> None:

@@ -1,34 +1,45 @@
-"""What commands on photographs share: their options, checks, the loop, and the written config."""
+"""What commands on photographs share: their options, their checks, and what they work on."""
 
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from surefoot import models, report
-from surefoot.cli import _inputs, _outputs, _passes
+from surefoot.cli import _inputs, _outputs
 from surefoot.cli._options import (
     DEFAULT_CHANNELS,
     DEFAULT_SIZE,
     add,
     add_config,
     make_parser,
-    written,
 )
 from surefoot.cli._shared import add_model_options, find_class, load_model, try_model
 from surefoot.data import Fit, dimensions, load_pixels, locate
 from surefoot.errors import SurefootError
-from surefoot.files import check_tensor_suffix, write_whole
+from surefoot.files import check_tensor_suffix
 
-T = TypeVar("T")
-Progress = Callable[[int, int], None]
+
+class Images:
+    """Photographs as the model takes them, read when they are asked for; the last one is kept."""
+
+    def __init__(
+        self, photos: Sequence[str], card: models.Card, fit: Fit, device: torch.device
+    ) -> None:
+        self.photos, self.card, self.fit, self.device = photos, card, fit, device
+        self._last: tuple[int, Tensor] | None = None
+
+    def __getitem__(self, number: int) -> Tensor:
+        """One of them, (1, C, S, S), on the model's device."""
+        if self._last is None or self._last[0] != number:
+            self._last = None  # two large ones are never held at once
+            photo = self.photos[number]
+            self._last = (number, _image(photo, self.card, self.fit).to(self.device))
+        return self._last[1]
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Case:
         model: on its device.
         card: its size, channels and labels.
         photos: the photographs as they were given.
-        images: each (1, C, S, S) with the model's channels, on the model's device.
+        images: each (1, C, S, S) with the model's channels, on the model's device, by number.
         target: the class asked for, None for the predicted one.
         fit: how they became squares; with "tile" the images are as large as the photographs.
         seen: what part of each the model sees, "" for all of it.
@@ -48,7 +59,7 @@ class Case:
     model: nn.Module
     card: models.Card
     photos: list[str]
-    images: list[Tensor]
+    images: Images
     target: int | None
     fit: Fit = "crop"
     seen: Sequence[str] = ()
@@ -60,11 +71,18 @@ class Case:
 
     def load(self, photo: str) -> Tensor:
         """A further photograph, (1, C, S, S), on the model's device."""
-        return _image(photo, self.card).to(self.images[0].device)
+        return _image(photo, self.card).to(self.images.device)
 
-    def names(self, finished: int) -> list[str]:
-        """File names of the first photographs."""
-        return [Path(photo).name for photo in self.photos[:finished]]
+    def take(self, rows: Sequence[int]) -> "Case":
+        """The same with some of the photographs alone."""
+        photos = [self.photos[row] for row in rows]
+        images = Images(photos, self.card, self.fit, self.images.device)
+        return replace(self, photos=photos, images=images, seen=[self.seen[row] for row in rows])
+
+    @property
+    def names(self) -> list[str]:
+        """The photographs' file names."""
+        return [Path(photo).name for photo in self.photos]
 
     def label(self, target: int) -> str:
         """The name of a class."""
@@ -83,17 +101,18 @@ def photographs_parser(description: str) -> ArgumentParser:
         help="picture files, folders of them, patterns, - for a list on standard input, or the "
         "names of those that installed packages bring: chelsea, coffee, eagle",
     )
-    add(options, "photos fit quiet json force")
+    add(options, "photos fit quiet json")
     add_config(options)
     add_model_options(options)
     return options
 
 
-def check_files(settings: Any, save: str | None, *more: str | None) -> None:
+def check_files(settings: Any, photos: Sequence[str], save: str | None, *more: str | None) -> None:
     """Raise for what can be told of the output before any work.
 
     Args:
         settings: the options.
+        photos: whose maps are drawn, `rows` of them in a picture.
         save: a file of tensors that is to be written, too.
         more: pictures that are.
     """
@@ -102,8 +121,12 @@ def check_files(settings: Any, save: str | None, *more: str | None) -> None:
         report.check_suffix(Path(path))
     if save:
         check_tensor_suffix(Path(save))
-    beside = Path(settings.out).with_suffix(".yaml")
-    _outputs.check([*pictures, *([save] if save else []), beside], force=settings.force)
+    if settings.rows < 1:
+        raise SurefootError(f"--rows={settings.rows}, expected at least 1")
+    files = [*pictures, *([save] if save else [])]
+    pages = range(1, -(-len(photos) // settings.rows) + 1)
+    each = [_outputs.numbered(path, number) for number in pages for path in files]
+    _outputs.check([*each, Path(settings.out).with_suffix(".yaml")], force=settings.force)
     try:
         report.Look.of(**look(settings)).check()
     except SurefootError as error:
@@ -142,15 +165,15 @@ def load(settings: Any, photos: list[str], *, tiles: bool = False) -> Case:
     """
     if settings.fit == "tile" and not tiles:
         raise SurefootError("--fit tile is for surefoot explain; take crop, pad or squash here")
-    for photo in photos:
-        dimensions(locate(photo))  # before the model is loaded, which may take long
+    # Before the model is loaded, which may take long.
+    sizes = [dimensions(locate(photo)) for photo in photos]
     model, card = load_model(settings)
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
-    images = [_image(photo, card, settings.fit).to(where) for photo in photos]
+    images = Images(photos, card, settings.fit, where)
     target = None if settings.target is None else find_class(settings.target, card.labels)
     size = card.size or DEFAULT_SIZE
     try_model(model, images[0][..., :size, :size])
-    seen = _inputs.check(photos, size, settings.fit)
+    seen = _inputs.check(photos, sizes, size, settings.fit)
     return Case(model, card, photos, images, target, settings.fit, seen)
 
 
@@ -164,85 +187,4 @@ def _image(photo: str, card: models.Card, fit: Fit = "crop") -> Tensor:
             f"{card.name} is to take inputs of {channels} channels, expected 3, or 1 for grey; "
             "photographs have no others"
         )
-    return load_pixels(locate(photo), size, channels, fit)[None].float() / 255
-
-
-def each_photograph(
-    case: Case,
-    work: Callable[[Tensor, Progress], T],
-    write: Callable[[list[T]], None],
-    *,
-    verbs: tuple[str, str],
-    units: int = 1,
-    unit: str = "photograph",
-    passes: bool = False,
-) -> None:
-    """Work on each photograph by itself under a progress bar, then write what is finished.
-
-    It is written also when a later photograph fails or the run is interrupted.
-
-    Args:
-        case: the photographs.
-        work: makes one photograph's result; may call what it gets with the units done and their
-            number.
-        write: writes the results there are, at least one.
-        verbs: such as ("explaining", "explained").
-        units: of work in one photograph.
-        unit: their name.
-        passes: whether units are inputs through the model, counted, and so many about.
-
-    Raises:
-        SurefootError: the model fails, or there is not enough memory.
-    """
-    doing, done = verbs
-    finished: list[T] = []
-    try:
-        with tqdm(total=len(case.images) * units, desc=doing, unit=unit, disable=None) as bar:
-
-            def progress(now: int, _total: int) -> None:
-                bar.update(len(finished) * units + now - bar.n)
-
-            for image in case.images:
-                with _passes.counted(case.model, bar) if passes else nullcontext():
-                    finished.append(work(image, progress))
-                progress(0, units)
-    except (RuntimeError, MemoryError) as error:  # from the model, or no memory
-        raise SurefootError(_failure(case.photos[len(finished)], done, error)) from error
-    finally:
-        if finished:
-            write(finished)
-
-
-def _failure(photo: str, done: str, error: Exception) -> str:
-    """What went wrong with a photograph, in a sentence."""
-    text = str(error)
-    if isinstance(error, MemoryError) or "memory" in text or "alloc" in text:
-        first = text.splitlines()[0] if text else type(error).__name__
-        return (
-            f"{photo} cannot be {done}: there is not enough memory ({first[:200]}); try a smaller "
-            "--size, fewer steps, samples or decoys in --explainer, or --device cpu"
-        )
-    return f"{photo} cannot be {done} ({type(error).__name__}: {text})"
-
-
-def write_picture(
-    settings: Any,
-    case: Case,
-    finished: int,
-    content: bytes,
-    *,
-    command: str,
-    parser: ArgumentParser,
-    used: dict[str, Any],
-) -> list[Path]:
-    """Write the picture and, beside it, the options as they were used; the files' names."""
-    out = Path(settings.out)
-    write_whole(out, content)
-    used = used | {"photos": [_inputs.kept(photo) for photo in case.photos]}
-    write_whole(out.with_suffix(".yaml"), written(parser, settings, command, **used))
-    if finished < len(case.photos):
-        print(
-            f"surefoot: {out} holds the {finished} photographs finished of {len(case.photos)}",
-            file=sys.stderr,
-        )
-    return [out, out.with_suffix(".yaml")]
+    return load_pixels(locate(photo), size, channels, fit)[None].float().div_(255)

@@ -1,5 +1,6 @@
-"""A first map in the terminal, in half blocks of true colour."""
+"""A first map in the terminal: half blocks of true colour, or letters where it has no colours."""
 
+import os
 import shutil
 import sys
 
@@ -11,32 +12,53 @@ from surefoot import report
 from surefoot.explain import Explanation, Gradient
 
 _UPPER = "\u2580"
+_RAMP = " .:-=+*#%@"  # from dark to light
 
 
 def show(image: Tensor, model: torch.nn.Module, target: int | None, title: str) -> None:
     """Print a photograph beside its plain gradient map, which takes one pass, to standard error."""
-    plain = Gradient().explain(model, image, target)
-    print(f"surefoot: {title}, plain gradient first", file=sys.stderr)
-    for line in lines(plain, min(shutil.get_terminal_size().columns, 120)):
+    refined(Gradient().explain(model, image, target), f"{title}, plain gradient first")
+
+
+def refined(explanation: Explanation, title: str) -> None:
+    """Print a photograph beside its map, to standard error."""
+    print(f"surefoot: {report.printable(title)}", file=sys.stderr)
+    wide = min(shutil.get_terminal_size().columns, 120)
+    for line in lines(explanation, wide, coloured=has_colours()):
         print(line, file=sys.stderr)
     sys.stderr.flush()
 
 
-def lines(explanation: Explanation, columns: int) -> list[str]:
+def has_colours() -> bool:
+    """Whether the terminal takes colours and blocks, as far as it says (no-color.org)."""
+    encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return not plain and encoding.startswith("utf")
+
+
+def lines(explanation: Explanation, columns: int, *, coloured: bool = True) -> list[str]:
     """Photograph and heat map side by side, two rows of pixels a line, in so many columns."""
-    wide = (columns - 2) // 2
-    photo = _resized(explanation.inputs[:1].float(), wide)
+    wide = max(1, (columns - 2) // 2)
+    photo = _resized(explanation.inputs[:1].detach().float(), wide)
     pixels = photo.expand(1, 3, -1, -1)[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
     heat = _resized(explanation.heatmap(95)[:1, None].float(), wide)[0, 0].cpu().numpy()
-    return [
-        f"{left}  {right}"
-        for left, right in zip(_blocks(pixels), _blocks(report.coloured(heat)), strict=True)
-    ]
+    if coloured:
+        pair = (_blocks(pixels), _blocks(report.coloured(heat)))
+    else:
+        pair = (_letters(pixels.mean(2)), _letters(heat))
+    return [f"{left}  {right}" for left, right in zip(*pair, strict=True)]
 
 
 def _resized(picture: Tensor, wide: int) -> Tensor:
     high = 2 * max(1, round(wide * picture.shape[-2] / picture.shape[-1] / 2))
     return torch.nn.functional.interpolate(picture, (high, wide), mode="area")
+
+
+def _letters(values: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> list[str]:
+    """Lines of letters, the lighter the larger, for (H, W) in [0, 1], H even."""
+    pairs = (values[::2] + values[1::2]) / 2
+    places = (pairs * len(_RAMP)).astype(int).clip(0, len(_RAMP) - 1)
+    return ["".join(_RAMP[place] for place in row) for row in places]
 
 
 def _blocks(picture: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> list[str]:

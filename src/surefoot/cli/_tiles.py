@@ -41,7 +41,7 @@ def explain(
 
     All squares are explained for one class: the target, else the one with the largest mean
     probability over squares, which are the probabilities of the result. Where squares overlap,
-    attributions are averaged. Beside the photograph's size, memory is that of one square.
+    attributions are averaged. Memory is that of the photograph, its map, and one square.
     """
     places = list(each(image, size))
     shares = torch.zeros(1)
@@ -49,18 +49,25 @@ def explain(
         logits = gradients.predict(model, image[..., rows, columns])
         shares = shares.to(logits) + logits.softmax(1) / len(places)
     chosen = int(shares.argmax()) if target is None else target
-    whole, count = torch.zeros_like(image), torch.zeros_like(image[:, :1])
-    result = None
+    whole, result = torch.zeros_like(image), None
     for number, (rows, columns) in enumerate(places):
         result = explainer.explain(model, image[..., rows, columns].contiguous(), chosen)
         whole[..., rows, columns] += result.attributions
-        count[..., rows, columns] += 1
         progress(number + 1, len(places))
     assert result is not None  # noqa: S101 (an image has at least one square)
+    high, wide = image.shape[-2:]
+    whole /= _times(high, size).to(whole)[:, None]
+    whole /= _times(wide, size).to(whole)
     details = {name: value for name, value in result.details.items() if not value.ndim}
-    return replace(
-        result, inputs=image, attributions=whole / count, probabilities=shares, details=details
-    )
+    return replace(result, inputs=image, attributions=whole, probabilities=shares, details=details)
+
+
+def _times(length: int, size: int) -> Tensor:
+    """How many squares each place of a side lies in."""
+    count = torch.zeros(length)
+    for corner in corners(length, size):
+        count[corner : corner + size] += 1
+    return count
 
 
 def shown(explanation: Explanation) -> Explanation:
@@ -69,10 +76,13 @@ def shown(explanation: Explanation) -> Explanation:
     if step == 1:
         return explanation
     pooled = nn.functional.avg_pool2d(explanation.inputs, step, ceil_mode=True)
-    above, below = (
-        nn.functional.max_pool2d(sign * explanation.attributions, step, ceil_mode=True)
-        for sign in (1, -1)
+    each = (
+        _strongest(channel, step) for channel in torch.split(explanation.attributions, 1, dim=1)
     )
-    return replace(
-        explanation, inputs=pooled, attributions=torch.where(above >= below, above, -below)
-    )
+    return replace(explanation, inputs=pooled, attributions=torch.cat(list(each), 1))
+
+
+def _strongest(maps: Tensor, step: int) -> Tensor:
+    """The value of largest size in each square of so many places."""
+    above, below = (nn.functional.max_pool2d(sign * maps, step, ceil_mode=True) for sign in (1, -1))
+    return torch.where(above >= below, above, -below)

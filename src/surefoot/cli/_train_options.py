@@ -11,7 +11,7 @@ from surefoot.train import Validation
 
 CONFIGS = Path(__file__).parent.parent / "train" / "configs"
 _NAMES = """
-note out resume longer export seed
+note out resume longer export seed quiet json
 data data_options root download samples hold_out validate_on augment in_memory
 model model_options weights mean std
 objective optimizer schedule steps epochs batch replays accumulate clip average

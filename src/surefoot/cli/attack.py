@@ -12,10 +12,11 @@ from torch import Tensor
 
 from surefoot import gradients, report
 from surefoot.attack import AttackResult, AttributionAttack, RandomSign, default_k
-from surefoot.cli import _outputs, _photographs as photographs
+from surefoot.cli import _outputs, _pages, _photographs as photographs
 from surefoot.cli._attacks import add_attack_options, make_attack, make_controls
 from surefoot.cli._options import add
-from surefoot.cli._photographs import Case, Progress
+from surefoot.cli._pages import Page, Progress
+from surefoot.cli._photographs import Case
 from surefoot.decoy import Settings, choose_layer
 from surefoot.explain import Decoy, Explainer, parse, reduce, to_json
 from surefoot.files import write_tensors
@@ -51,7 +52,7 @@ def parser() -> ArgumentParser:
     add_attack_options(options)
     add(
         options,
-        "explainer score_with target percentile colours picture out save",
+        "explainer score_with target percentile colours picture rows out save force",
         explainer={
             "default": "Gradient()",
             "help": "what is attacked, such as SmoothGrad(Gradient(), samples=20), written as in "
@@ -71,7 +72,7 @@ def run(settings: Any) -> None:
         SurefootError: an option, a photograph or a file that cannot be used.
     """
     photos = photographs.given(settings, "attack")
-    photographs.check_files(settings, settings.save)
+    photographs.check_files(settings, photos, settings.save)
     explainer = parse(settings.explainer)
     score_with = parse(settings.score_with) if settings.score_with else None
     make_attack(_sized(settings, 1, 1))  # what is wrong with it is told before the model is loaded
@@ -85,10 +86,11 @@ def run(settings: Any) -> None:
     )
     if settings.towards is not None:
         job = replace(job, attack=_aimed(job, case, settings.towards))
-    photographs.each_photograph(
+    _pages.each_photograph(
+        settings,
         case,
         lambda image, progress: _attack(job, case, image, progress),
-        lambda finished: _write(settings, job, case, finished),
+        lambda page, finished: _write(settings, job, page, finished),
         verbs=("attacking", "attacked"),
         units=settings.steps * settings.restarts,
         unit="step",
@@ -143,16 +145,16 @@ def _control(job: Job, case: Case, result: AttackResult) -> dict[str, Tensor]:
     return {name: torch.stack([scores[name] for scores in each]).mean(0) for name in shared if each}
 
 
-def _write(settings: Any, job: Job, case: Case, finished: list[report.Attacked]) -> None:
-    whole = replace(report.join(finished), labels=case.card.labels, names=case.names(len(finished)))
+def _write(settings: Any, job: Job, page: Page, finished: list[report.Attacked]) -> dict[str, Any]:
+    whole = replace(report.join(finished), labels=page.case.card.labels, names=page.case.names)
     figure = report.attack_picture(whole, **photographs.look(settings))
     picture = report.render(figure, Path(settings.out).suffix.lower())
-    if settings.save:
-        write_tensors(Path(settings.save), _content(whole), _recipes(job, whole.result))
-    files = photographs.write_picture(
+    saved = [page.path(settings.save)] if settings.save else []
+    for path in saved:
+        write_tensors(path, _content(whole), _recipes(job, whole.result))
+    files = _pages.write_picture(
         settings,
-        case,
-        len(finished),
+        page,
         picture,
         command="attack",
         parser=parser(),
@@ -161,10 +163,10 @@ def _write(settings: Any, job: Job, case: Case, finished: list[report.Attacked])
             "score_with": None if job.score_with is None else repr(job.score_with),
         },
     )
+    files += saved
     _outputs.say(settings, report.attack_table(whole))
-    files += [Path(settings.save)] if settings.save else []
-    _outputs.tell(settings, _found(case, whole, files))
     _outputs.wrote(settings, files)
+    return _found(page.case, whole, files)
 
 
 def _found(case: Case, whole: report.Attacked, files: list[Path]) -> dict[str, Any]:

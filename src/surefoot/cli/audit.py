@@ -1,11 +1,12 @@
 """`surefoot audit PHOTO... -o runs/audit`: whether explanations hold, over many samples."""
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from surefoot import attack, auditing, certify, data, explain, gradients
+from surefoot.cli import _inputs, _outputs
 from surefoot.cli._options import add, written
 from surefoot.cli._photographs import photographs_parser
 from surefoot.cli._shared import load_model, try_model
@@ -32,6 +34,7 @@ ATTACKS = {"topk": "TopK(Linf(1/255, steps=10), k=0.05)", "jpeg": "JPEG(quality=
 SOME_FAILED = 1
 _PATIENCE = 20  # seconds until a scheduler has answered
 STATUS = "status"
+CONFIG, PAGE = "audit.yaml", "audit.html"
 
 
 def parser() -> ArgumentParser:
@@ -82,34 +85,56 @@ def run(settings: Any) -> int:
         SurefootError: an option that cannot be used, or a folder that holds another audit.
     """
     if settings.photo[:1] == [STATUS]:
-        print(*auditing.status(_only(settings.photo[1:])).lines(), sep="\n")
+        _status(settings, _only(settings.photo[1:]))
         return 0
+    if settings.fit == "tile":
+        raise SurefootError("--fit tile is for surefoot explain; take crop, pad or squash here")
     asked = _asked(settings)
+    if not settings.dry_run:
+        _outputs.check_own(Path(settings.out) / CONFIG)
     model, card = load_model(settings)
     samples = _samples(settings, model, card)
     loader = DataLoader(samples, batch_size=settings.batch_size or settings.block)
     if settings.dry_run:
-        print(auditing.estimate(asked, model, loader))
+        cost = auditing.estimate(asked, model, loader)
+        _outputs.say(settings, [str(cost)])
+        _outputs.tell(settings, {"command": "audit", "dry run": asdict(cost)})
         return 0
     ranks = auditing.Ranks.of() if settings.ranks else None
-    out, seen = make_folder(settings.out), sys.stderr.isatty()
-    config = out / "audit.yaml"
-    if not config.exists() and (ranks is None or not ranks.rank):
-        write_whole(config, _config(settings))  # already now, to go on with after a kill
+    out = make_folder(settings.out)
+    if not (out / CONFIG).exists() and (ranks is None or not ranks.rank):
+        write_whole(out / CONFIG, _config(settings))  # already now, to go on with after a kill
+    seen = sys.stderr.isatty() and not (settings.quiet or settings.json)
     with _executor(settings) as executor:
         given = (asked, model, loader, out, settings.overwrite, executor, seen)
         result = auditing.run(*given, ranks=ranks)
     if ranks is not None and ranks.rank:
         return 0  # the first one tells
-    write_whole(config, _config(settings))
-    print(result)
-    page = out / "audit.html"
-    result.html(page)
-    print(f"the page is {page}")
+    write_whole(out / CONFIG, _config(settings))
+    result.html(out / PAGE)
+    return _tell(settings, out, result)
+
+
+def _tell(settings: Any, out: Path, result: auditing.AuditResult) -> int:
+    """Say what was found and written; the exit code."""
     failed: int = result.settings["failed"]
+    files = [out / PAGE, out / CONFIG]
+    _outputs.say(settings, str(result).splitlines())
+    if settings.json:
+        rows = json.loads(result.summary().to_json(orient="records"))
+        found = {"command": "audit", "folder": str(out), **result.settings["samples"]}
+        more = {"failed": failed, "summary": rows, "files": list(map(str, files))}
+        _outputs.tell(settings, {**found, **more})
+    _outputs.wrote(settings, files)
     if failed:
         print(f"surefoot: something failed on {failed} samples, see `error`", file=sys.stderr)
     return SOME_FAILED if failed else 0
+
+
+def _status(settings: Any, folder: str) -> None:
+    found = auditing.status(folder)
+    _outputs.say(settings, found.lines())
+    _outputs.tell(settings, {"command": f"audit {STATUS}", "folder": folder, **asdict(found)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +146,7 @@ class Photographs(Dataset[tuple[Tensor, int]]):
     size: int
     channels: int
     classes: Sequence[str] | None = None
+    fit: data.Fit = "crop"
 
     @property
     def names(self) -> list[str]:
@@ -131,17 +157,18 @@ class Photographs(Dataset[tuple[Tensor, int]]):
         return len(self.paths)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        return pixels(self.paths[number], self.size, self.channels), self.labels[number]
+        path = self.paths[number]
+        return pixels(path, self.size, self.channels, self.fit), self.labels[number]
 
 
-def pixels(path: Path, size: int, channels: int) -> Tensor:
+def pixels(path: Path, size: int, channels: int, fit: data.Fit = "crop") -> Tensor:
     """A photograph, (channels, size, size) in [0, 1]."""
-    return data.load_pixels(path, size, channels).float() / 255
+    return data.load_pixels(path, size, channels, fit).float() / 255
 
 
 def _samples(settings: Any, model: nn.Module, card: Any) -> Dataset[Any]:
     """The data set, or the photographs with the predicted classes."""
-    photos = list(settings.photo or settings.photos or [])
+    photos = _inputs.expand(settings.photo or settings.photos or [])
     if bool(photos) == (settings.data is not None):
         raise SurefootError(
             "give photographs, or a data set with --data; for example: surefoot audit chelsea "
@@ -153,11 +180,14 @@ def _samples(settings: Any, model: nn.Module, card: Any) -> Dataset[Any]:
         return found
     paths = [data.locate(photo) for photo in photos]
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    each = (pixels(path, card.size, card.channels)[None].to(device) for path in paths)
+    sizes = [data.dimensions(path) for path in paths]
+    _inputs.check(photos, sizes, card.size, settings.fit)
+    shape = (card.size, card.channels, settings.fit)
+    each = (pixels(path, *shape)[None].to(device) for path in paths)
     first = next(each)
     try_model(model, first)
     labels = [int(gradients.predict(model, one).argmax()) for one in [first, *each]]
-    return Photographs(paths, labels, card.size, card.channels, card.labels)
+    return Photographs(paths, labels, card.size, card.channels, card.labels, settings.fit)
 
 
 def _asked(settings: Any) -> auditing.Settings:
@@ -213,7 +243,8 @@ def _cluster(address: str) -> Any:
 
 
 def _config(settings: Any) -> bytes:
-    used: Mapping[str, Any] = {"photos": list(settings.photo or settings.photos or []) or None}
+    given = [_inputs.kept(photo) for photo in settings.photo or settings.photos or []]
+    used: Mapping[str, Any] = {"photos": given or None}
     return written(parser(), settings, "audit", **used, overwrite=False, dry_run=False)
 
 

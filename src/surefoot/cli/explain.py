@@ -11,9 +11,18 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from surefoot import report
-from surefoot.cli import _outputs, _overlay, _passes, _photographs as photographs, _preview, _tiles
+from surefoot.cli import (
+    _outputs,
+    _overlay,
+    _pages,
+    _passes,
+    _photographs as photographs,
+    _preview,
+    _tiles,
+)
 from surefoot.cli._options import add
-from surefoot.cli._photographs import Case, Progress
+from surefoot.cli._pages import Page, Progress
+from surefoot.cli._photographs import Case
 from surefoot.errors import SurefootError
 from surefoot.explain import Explainer, Explanation, join_explanations, parse
 
@@ -31,8 +40,8 @@ def parser() -> ArgumentParser:
     )
     add(
         options,
-        "explainer target percentile panels colours opacity scale smooth top picture out overlay "
-        "save_attributions preview",
+        "explainer target percentile panels colours opacity scale smooth top picture rows out "
+        "overlay save_attributions force preview",
         explainer={"default": DEFAULT_EXPLAINER},
         out={"default": "map.png"},
     )
@@ -48,24 +57,30 @@ def run(settings: Any) -> None:
         SurefootError: an option, a photograph or a file that cannot be used.
     """
     photos = photographs.given(settings, "explain")
-    photographs.check_files(settings, settings.save_attributions, settings.overlay)
+    photographs.check_files(settings, photos, settings.save_attributions, settings.overlay)
     _check_single(settings, photos)
     explainer = parse(settings.explainer)
     case = photographs.load(settings, photos, tiles=True)
     if settings.preview:
-        side = case.size
-        _preview.show(case.images[0][..., :side, :side], case.model, case.target, photos[0])
+        _preview.show(_middle(case.images[0], case.size), case.model, case.target, photos[0])
     tiled = case.fit == "tile"
     units = _passes.expected(explainer) + _passes.expected(getattr(explainer, "base", None))
-    photographs.each_photograph(
+    _pages.each_photograph(
+        settings,
         case,
         lambda image, progress: _explain(explainer, case, image, progress),
-        lambda finished: _write(settings, case, finished),
+        lambda page, finished: _write(settings, page, finished),
         verbs=("explaining", "explained"),
         units=len(list(_tiles.each(case.images[0], case.size))) if tiled else units,
         unit="tile" if tiled else "pass",
         passes=not tiled,
     )
+
+
+def _middle(image: Tensor, size: int) -> Tensor:
+    """The square in the middle of a photograph that may be larger than the model's input."""
+    top, left = ((side - size) // 2 for side in image.shape[-2:])
+    return image[..., top : top + size, left : left + size]
 
 
 def _check_single(settings: Any, photos: list[str]) -> None:
@@ -99,46 +114,42 @@ def _on_cpu(result: Explanation) -> Explanation:
     )
 
 
-def _write(settings: Any, case: Case, finished: list[Finished]) -> None:
+def _write(settings: Any, page: Page, finished: list[Finished]) -> dict[str, Any]:
+    case = page.case
     whole = join_explanations([explanation for explanation, *_ in finished])
     whole = replace(whole, labels=case.card.labels, model=case.card.name or whole.model)
     bases = [plain for _, plain, _ in finished if plain is not None]
     look = photographs.look(settings)
     figure = report.picture(
-        _tiles.shown(whole),
-        base=torch.cat(bases) if bases else None,
-        names=case.names(len(finished)),
-        **look,
+        _tiles.shown(whole), base=torch.cat(bases) if bases else None, names=case.names, **look
     )
-    files: list[str | Path] = []
+    files: list[Path] = []
     if settings.save_attributions:
-        whole.save(settings.save_attributions)
-        files.append(settings.save_attributions)
+        files.append(page.path(settings.save_attributions))
+        whole.save(files[0])
     if settings.overlay:
+        files.append(Path(settings.overlay))
         _overlay.write(settings.overlay, case.photos[0], whole, case.fit, report.Look.of(**look))
-        files.append(settings.overlay)
-    files[:0] = photographs.write_picture(
+    files[:0] = _pages.write_picture(
         settings,
-        case,
-        len(finished),
+        page,
         report.render(figure, Path(settings.out).suffix.lower()),
         command="explain",
         parser=parser(),
         used={"explainer": repr(whole.explainer)},
     )
     found = [_found(case, row, whole, seconds) for row, (*_, seconds) in enumerate(finished)]
+    if settings.preview:
+        _preview.refined(_tiles.shown(whole), f"{case.photos[0]}, {found[0]['label']}")
     _outputs.say(settings, [_line(each) for each in found])
-    _outputs.tell(
-        settings,
-        {
-            "command": "explain",
-            "explainer": repr(whole.explainer),
-            "model": whole.model,
-            "photographs": found,
-            "files": list(map(str, files)),
-        },
-    )
     _outputs.wrote(settings, files)
+    return {
+        "command": "explain",
+        "explainer": repr(whole.explainer),
+        "model": whole.model,
+        "photographs": found,
+        "files": list(map(str, files)),
+    }
 
 
 def _found(case: Case, row: int, whole: Explanation, seconds: float) -> dict[str, Any]:
@@ -155,7 +166,7 @@ def _found(case: Case, row: int, whole: Explanation, seconds: float) -> dict[str
         "layer": getattr(whole.explainer, "layer", None),
         "coverage": None if coverage is None or coverage.ndim else round(float(coverage), 4),
         "sees": case.seen[row] or "all of it",
-        "tiles": len(list(_tiles.each(case.images[row], case.size))) if case.fit == "tile" else 1,
+        "tiles": len(list(_tiles.each(whole.inputs, case.size))) if case.fit == "tile" else 1,
         "seconds": round(seconds, 2),
     }
     return found

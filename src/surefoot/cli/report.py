@@ -6,7 +6,8 @@ from jsonargparse import ArgumentParser
 
 from surefoot import report
 from surefoot.auditing import AuditResult
-from surefoot.cli._options import add_config, make_parser
+from surefoot.cli import _outputs
+from surefoot.cli._options import add, add_config, make_parser
 from surefoot.errors import SurefootError
 from surefoot.files import write_whole
 
@@ -24,6 +25,7 @@ def parser() -> ArgumentParser:
     options.add_argument(
         "--folders", type=list[str] | None, metavar="[FOLDER, ...]", help="the same, for a file"
     )
+    add(options, "quiet json force")
     add_config(options)
     options.add_argument(
         "-o",
@@ -45,6 +47,7 @@ def run(settings: Any) -> None:
     folders = list(settings.folder or settings.folders or [])
     if not folders:
         raise SurefootError("no folder was given; write: surefoot report runs/audit -o audit.html")
+    _outputs.check([settings.out], force=settings.force)
     results = [AuditResult.load(folder) for folder in folders]
     if not settings.out.endswith(TABLES):
         write_whole(settings.out, report.audit_page(*results).encode())
@@ -52,4 +55,11 @@ def run(settings: Any) -> None:
         results[0].export(settings.out)
     else:
         raise SurefootError(f"{settings.out} holds the summary of one audit; give one folder")
-    print(f"written to {settings.out}")
+    said = [f"{folder}: {len(each)} samples" for folder, each in zip(folders, results, strict=True)]
+    _outputs.say(settings, said)
+    found = [
+        {"folder": folder, "samples": len(each)}
+        for folder, each in zip(folders, results, strict=True)
+    ]
+    _outputs.tell(settings, {"command": "report", "audits": found, "files": [settings.out]})
+    _outputs.wrote(settings, [settings.out])

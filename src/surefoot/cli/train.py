@@ -1,6 +1,7 @@
 """`surefoot train --config run.yaml`: train a model with an objective."""
 
 import inspect
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from surefoot import attack, data, explain, models, train
-from surefoot.cli import _train_export, _train_options
+from surefoot.cli import _outputs, _train_export, _train_options
 from surefoot.cli._options import written
 from surefoot.cli._shared import set_threads
 from surefoot.errors import SurefootError, optional
@@ -41,11 +42,12 @@ def run(settings: Any) -> None:
     """
     loop, objective, validation = recipes(settings)
     _train_export.check(settings)
+    out = Path(settings.out)
+    _outputs.check_own(out / CONFIG)
     set_threads(settings.threads)
     fabric = _fabric(settings)
     training, held_out = _data(settings)
     model = _model(settings, training)
-    out = Path(settings.out)
     if fabric.is_global_zero and not train.checkpoints(out / "checkpoints"):
         _write_config(settings)
     trained = train.fit(
@@ -58,7 +60,7 @@ def run(settings: Any) -> None:
         best_by=None if settings.validate_on == "test" else settings.best_by,
         out=out,
         logs=_logs(settings.logs),
-        progress=sys.stderr.isatty(),
+        progress=sys.stderr.isatty() and not (settings.quiet or settings.json),
         fabric=fabric,
         resume="longer" if settings.longer else settings.resume,
         binding={f"--{name.replace('_', '-')}": getattr(settings, name) for name in _BINDING},
@@ -70,12 +72,35 @@ def run(settings: Any) -> None:
         network = _network(settings, training)
         _train_export.export(settings, network, trained, training, held_out, validation)
     if fabric.is_global_zero:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in trained.figures.items())
-        told = validation.told(len(held_out)) if figures else ""
-        print(
-            f"{trained.steps} steps{figures and ': '}{figures}{told and f' ({told})'}; weights in "
-            f"{out}/model.safetensors"
-        )
+        told = validation.told(len(held_out)) if trained.figures else ""
+        _tell(settings, trained, told)
+
+
+def _tell(settings: Any, trained: train.Trained, of_what: str) -> None:
+    """Say what came of it, and what was written."""
+    out = Path(settings.out)
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in trained.figures.items())
+    of_what = f" ({of_what})" if of_what else ""
+    _outputs.say(settings, [f"{trained.steps} steps{figures and ': '}{figures}{of_what}"])
+    written_there = [out / "model.safetensors", out / CONFIG]
+    if settings.export is not None:
+        written_there.append(Path(settings.export))
+    found = {
+        "command": "train",
+        "objective": settings.objective,
+        "model": settings.model,
+        "data": settings.data,
+        "steps": trained.steps,
+        "figures": {name: _finite(value) for name, value in trained.figures.items()},
+        "figures of": of_what.strip(" ()") or None,
+        "files": list(map(str, written_there)),
+    }
+    _outputs.tell(settings, found)
+    _outputs.wrote(settings, written_there)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _write_config(settings: Any) -> None:

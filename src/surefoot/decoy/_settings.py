@@ -51,6 +51,8 @@ class Settings:
                 f"units={self.units!r}, effort={self.effort!r}: choose of {get_args(Units)}, "
                 f"{get_args(Effort)}"
             )
+        if self.patch < 1:
+            raise SurefootError(f"patch={self.patch}, expected at least 1")
         if self.stride is not None and self.stride < 1:
             raise SurefootError(f"stride={self.stride}, expected None or at least 1")
         if self.decoys < 2:

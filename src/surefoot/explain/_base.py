@@ -30,6 +30,13 @@ class Explainer(Recipe, ABC):
         chunk: inputs sent through the model at once; None chooses by input size and device, and
             halves when memory runs out. It bounds memory and does not change results, so it is
             not part of the recipe.
+
+    >>> import torch
+    >>> from surefoot.explain import Gradient
+    >>> isinstance(Gradient(), Explainer)
+    True
+    >>> Gradient()(torch.nn.Linear(4, 3).eval(), torch.rand(2, 4)).shape
+    torch.Size([2, 4])
     """
 
     chunk: int | None = field(default=None, kw_only=True, repr=False, compare=False)
@@ -241,7 +248,12 @@ def check_attributions(result: object, inputs: Tensor, who: str) -> Tensor:
 
 
 def as_explainer(base: object) -> Explainer:
-    """`base` itself, or the callable wrapped in `Function`."""
+    """`base` itself, or the callable wrapped in `Function`.
+
+    >>> same = as_explainer(lambda model, inputs, target: inputs)
+    >>> same(torch.nn.Linear(2, 2).eval(), torch.ones(1, 2))
+    tensor([[1., 1.]])
+    """
     if isinstance(base, Explainer):
         return base
     if isinstance(base, type) and issubclass(base, Explainer):

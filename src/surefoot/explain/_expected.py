@@ -30,6 +30,10 @@ class ExpectedGradients(Explainer):
         seed: of the draws.
         multiply_by_inputs: whether x - b_j is a factor.
         std: standard deviation of the noise added to x in each draw, as GradientShap has it.
+
+    >>> net = torch.nn.Linear(4, 3).eval()
+    >>> ExpectedGradients(torch.rand(5, 4), samples=8)(net, torch.rand(2, 4), 0).shape
+    torch.Size([2, 4])
     """
 
     baselines: Tensor | tuple[Tensor, ...]

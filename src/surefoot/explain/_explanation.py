@@ -32,6 +32,11 @@ class Explanation:
         layout: what the axes of the inputs mean; None where three axes were left unsaid.
         labels: class names in the order of the logits, where the model has them.
         model: its name, where it was loaded by one.
+
+    >>> from surefoot.explain import Gradient
+    >>> found = Gradient().explain(torch.nn.Linear(4, 3).eval(), torch.rand(2, 4))
+    >>> found.attributions.shape, found.probabilities.shape
+    (torch.Size([2, 4]), torch.Size([2, 3]))
     """
 
     explainer: "Explainer"
@@ -68,8 +73,7 @@ class Explanation:
         at all.
 
         Raises:
-            SurefootError: another suffix, a recipe that cannot be stored, several inputs, a full
-                disk.
+            SurefootError: another suffix, a recipe that cannot be stored, a full disk.
         """
         _stored.save(self, Path(path))
 
@@ -135,21 +139,33 @@ def join_explanations(explanations: Sequence[Explanation]) -> Explanation:
     Raises:
         SurefootError: there are none, or their inputs differ in shape.
     """
-    if any(isinstance(each.layout, Parts) for each in explanations):
-        raise SurefootError("explanations of several inputs are not joined; join their parts")
-    shapes = {tuple(each.inputs.shape[1:]) for each in explanations}
+    shapes = {_shapes(each.inputs) for each in explanations}
     if len(shapes) != 1:
-        raise SurefootError(f"cannot join explanations of inputs shaped {sorted(shapes)}")
+        raise SurefootError(f"cannot join explanations of inputs shaped {sorted(shapes, key=str)}")
     first = explanations[0]
+    if len(explanations) == 1:
+        return first
     details = {
         name: torch.cat([each.details[name] for each in explanations]) if value.ndim else value
         for name, value in first.details.items()
     }
     return replace(
         first,
-        inputs=torch.cat([each.inputs for each in explanations]),
-        attributions=torch.cat([each.attributions for each in explanations]),
+        inputs=_joined([each.inputs for each in explanations]),
+        attributions=_joined([each.attributions for each in explanations]),
         target=torch.cat([each.target for each in explanations]),
         probabilities=torch.cat([each.probabilities for each in explanations]),
         details=details,
     )
+
+
+def _shapes(inputs: Any) -> tuple[Any, ...]:
+    """Of one sample, or of one sample of each of several inputs."""
+    return tuple(map(_shapes, inputs)) if isinstance(inputs, tuple) else tuple(inputs.shape[1:])
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    """Tensors as one batch, or the tensors of each of several inputs."""
+    if isinstance(values[0], tuple):
+        return tuple(torch.cat(each) for each in zip(*values, strict=True))
+    return torch.cat(list(values))

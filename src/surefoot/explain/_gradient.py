@@ -42,6 +42,11 @@ class InputXGradient(Explainer):
 
     Args:
         score: what is differentiated, see `Gradient`.
+
+    >>> import torch
+    >>> net, x = torch.nn.Linear(4, 3, bias=False).double().eval(), torch.rand(2, 4).double()
+    >>> torch.allclose(InputXGradient()(net, x, 0).sum(1), net(x)[:, 0])
+    True
     """
 
     score: Score = "logit"

@@ -48,5 +48,9 @@ def from_json(text: str, tensors: Mapping[str, Tensor] | None = None) -> Explain
     Raises:
         SurefootError: not such a text; a tensor is missing or has changed; an import path leads
             nowhere.
+
+    >>> from surefoot.explain import Gradient, to_json
+    >>> from_json(to_json(Gradient())) == Gradient()
+    True
     """
     return EXPLAINERS.from_json(text, tensors)

@@ -34,6 +34,12 @@ class SmoothGrad(Explainer):
             10 to 20 % the paper recommends).
         seed: of the noise.
         statistic: "mean" (default), "square" or "variance".
+
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Linear(4, 3).eval()  # its gradient is the same everywhere
+    >>> maps = (SmoothGrad(Gradient(), samples=3), Gradient())
+    >>> torch.allclose(*(e(net, torch.zeros(1, 4), 0) for e in maps))
+    True
     """
 
     base: Explainer = Gradient()  # noqa: RUF009 (frozen, holds settings only)

@@ -29,11 +29,10 @@ _AXES = {
 
 def save(explanation: "Explanation", path: Path) -> None:
     """Write it, see `Explanation.save`."""
-    if isinstance(explanation.layout, Parts):
-        raise SurefootError("an explanation of several inputs cannot be saved; save each of them")
+    layout = explanation.layout
     content = {
-        "inputs": explanation.inputs,
-        "attributions": explanation.attributions,
+        **_numbered("inputs", explanation.inputs),
+        **_numbered("attributions", explanation.attributions),
         "target": explanation.target,
         "probabilities": explanation.probabilities,
         **{f"{_DETAIL}{name}": value for name, value in explanation.details.items()},
@@ -41,7 +40,8 @@ def save(explanation: "Explanation", path: Path) -> None:
     }
     told = {
         "explainer": to_json(explanation.explainer),
-        "layout": explanation.layout,
+        "layout": None if isinstance(layout, Parts) else layout,
+        "layouts": json.dumps(layout.layouts) if isinstance(layout, Parts) else None,
         "labels": None if explanation.labels is None else json.dumps(explanation.labels),
         "model": explanation.model,
         "versions": json.dumps(versions("torch")),
@@ -58,6 +58,9 @@ def load(path: str | Path) -> dict[str, Any]:
         SurefootError: no such file, or none that holds a whole explanation.
     """
     held, told = read_tensors(path)
+    several = json.loads(told["layouts"]) if "layouts" in told else None
+    if several is not None:
+        held |= _together(held, len(several))
     wanted = ("inputs", "attributions", "target", "probabilities")
     missing = [name for name in wanted if name not in held]
     if missing or "explainer" not in told:
@@ -70,10 +73,32 @@ def load(path: str | Path) -> dict[str, Any]:
         "explainer": family("explainer").from_json(told["explainer"], held),
         **{name: held[name] for name in wanted},
         "details": details,
-        "layout": told.get("layout"),
+        "layout": told.get("layout") if several is None else _parts(held["inputs"], several),
         "labels": tuple(json.loads(told["labels"])) if "labels" in told else None,
         "model": told.get("model"),
     }
+
+
+def _numbered(name: str, value: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """A tensor by its name, or those of several inputs by name and number."""
+    if not isinstance(value, tuple):
+        return {name: value}
+    return {f"{name}.{number}": each for number, each in enumerate(value)}
+
+
+def _together(held: dict[str, Any], count: int) -> dict[str, Any]:
+    """The tuples of what `_numbered` took apart, as far as all of their tensors are there."""
+    names = {n: [f"{n}.{number}" for number in range(count)] for n in ("inputs", "attributions")}
+    return {
+        name: tuple(held[each] for each in parts)
+        for name, parts in names.items()
+        if all(each in held for each in parts)
+    }
+
+
+def _parts(inputs: Any, layouts: list[Any]) -> Parts:
+    shapes = tuple(tuple(each.shape[1:]) for each in inputs)
+    return Parts(shapes, tuple(each.dtype for each in inputs), tuple(layouts))
 
 
 def as_dict(explanation: "Explanation") -> dict[str, Any]:
@@ -81,7 +106,7 @@ def as_dict(explanation: "Explanation") -> dict[str, Any]:
     told = {
         "explainer": repr(explanation.explainer),
         "model": explanation.model,
-        "layout": explanation.layout if isinstance(explanation.layout, str) else None,
+        "layout": _layout(explanation.layout),
         "axes": axes(explanation.layout),
         "labels": None if explanation.labels is None else list(explanation.labels),
         "versions": versions("torch"),
@@ -100,8 +125,9 @@ def as_json(explanation: "Explanation", *, arrays: bool) -> str:
     found["target"] = target
     found["target_labels"] = None if labels is None else [labels[each] for each in target]
     found["confidence"] = explanation.confidence().tolist()
-    shape = getattr(explanation.attributions, "shape", None)
-    found["shape"] = None if shape is None else list(shape)
+    maps = explanation.attributions
+    several = [list(each.shape) for each in (maps if isinstance(maps, tuple) else [maps])]
+    found["shape"] = several if isinstance(maps, tuple) else several[0]
     if not arrays:
         for name in ("inputs", "attributions", "probabilities"):
             del found[name]
@@ -109,12 +135,19 @@ def as_json(explanation: "Explanation", *, arrays: bool) -> str:
     return json.dumps(_plain(found), allow_nan=False)
 
 
-def axes(layout: AnyLayout | None) -> list[str] | None:
-    """The names of the axes of inputs and attributions.
+def _layout(layout: AnyLayout | None) -> Any:
+    """As plain values: of several inputs a list."""
+    return list(layout.layouts) if isinstance(layout, Parts) else layout
+
+
+def axes(layout: AnyLayout | None) -> Any:
+    """The names of the axes of inputs and attributions; of several inputs a list of such lists.
 
     >>> axes("image")
     ['sample', 'channel', 'row', 'column']
     """
+    if isinstance(layout, Parts):
+        return [axes(each) for each in layout.layouts]
     return list(_AXES[layout]) if isinstance(layout, str) else None
 
 

@@ -15,14 +15,15 @@ def write_whole(path: str | Path, content: bytes) -> None:
     Raises:
         SurefootError: it cannot be written, as on a full disk; nothing half-written remains.
     """
-    place = Path(path).resolve()
     try:
+        place = Path(path).resolve()
         if place.exists() and not place.is_file():
             place.write_bytes(content)
         else:
             _replace(place, content)
-    except OSError as error:
-        raise SurefootError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a name that can be none is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise SurefootError(f"cannot write {path}: {reason}") from error
 
 
 def make_folder(path: str | Path) -> Path:
@@ -34,8 +35,9 @@ def make_folder(path: str | Path) -> Path:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SurefootError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SurefootError(f"cannot make the folder {path}: {reason}") from error
     return folder
 
 

@@ -37,7 +37,7 @@ def reduce(
     >>> reduce(tokens, "sum_abs", "tokens"), reduce(tokens, "sum_abs", "signal")
     (tensor([[4., 2.]]), tensor([[1., 5.]]))
     """
-    if reduction not in get_args(Reduction):
+    if not isinstance(reduction, str) or reduction not in get_args(Reduction):
         raise SurefootError(f"reduction={reduction!r} is unknown; choose one of {_names()}")
     if not isinstance(attributions, Tensor) or not 2 <= attributions.ndim <= 5:
         raise SurefootError(
@@ -92,6 +92,8 @@ def heatmap(
     if not 0 < percentile <= 100:
         raise SurefootError(f"percentile={percentile}, expected a number in (0, 100]")
     reduced = reduce(attributions, reduction, layout)
+    if not reduced.is_floating_point():
+        reduced = reduced.float()
     flat = reduced.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     cap = _quantile(flat, percentile / 100)

@@ -30,6 +30,10 @@ class Metric:
         range: lowest and highest value, at the defaults; infinite where it has no end.
         higher_is_better: the direction.
         options: keyword arguments it is called with.
+
+    >>> from surefoot.metric import get
+    >>> get("gini").needs, get("gini").higher_is_better
+    (('a',), True)
     """
 
     function: Callable[..., Tensor | dict[str, Tensor]]

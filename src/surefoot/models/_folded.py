@@ -54,6 +54,9 @@ def folded(
     """
     checks.check_model(model)
     more = dict(extra or {})
+    if inputs is not None and (not isinstance(inputs, Tensor) or not inputs.numel()):
+        came = tuple(getattr(inputs, "shape", ())) or type(inputs).__name__
+        raise SurefootError(f"inputs is {came}, expected a batch (N, ...) that is not empty")
     given = _noise(model, more) if inputs is None else inputs
     with torch.no_grad():
         wanted = _logits(model, given, more)

@@ -104,7 +104,11 @@ def save(
 
 
 def cards() -> dict[str, Mapping[str, Any]]:
-    """The cards of the trained networks that come with the package, by the name `load` takes."""
+    """The cards of the trained networks that come with the package, by the name `load` takes.
+
+    >>> sorted(cards())[:1]
+    ['fashion-mnist/alignment']
+    """
     return {name: read_card(ZOO / name) for name in names()}
 
 

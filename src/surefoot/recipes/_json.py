@@ -56,7 +56,13 @@ def from_json(
 
 
 def tensors(recipe: Recipe) -> dict[str, Tensor]:
-    """Every tensor among the settings, nested ones included, by digest."""
+    """Every tensor among the settings, nested ones included, by digest.
+
+    >>> import torch
+    >>> from surefoot.explain import IntegratedGradients
+    >>> len(tensors(IntegratedGradients(baseline=torch.zeros(1, 4))))
+    1
+    """
     found: dict[str, Tensor] = {}
     _collect(recipe, found)
     return found

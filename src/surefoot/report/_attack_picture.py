@@ -1,13 +1,15 @@
 """An attack on explanations as a figure: what was changed, and what became of the maps."""
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from surefoot.attack import AttackResult
-from surefoot.errors import SurefootError, optional
+from surefoot.errors import optional
 from surefoot.explain import heatmap
+from surefoot.report._attack_rows import changed, pixel_steps, recipes
 from surefoot.report._attacked import Attacked
 from surefoot.report._canvas import (
     LINE,
@@ -15,6 +17,7 @@ from surefoot.report._canvas import (
     Sheet,
     caption_height,
     caption_lines,
+    new_figure,
     pixels,
     rgb,
     scale_height,
@@ -23,6 +26,8 @@ from surefoot.report._canvas import (
     write_caption,
 )
 from surefoot.report._look import GREY, INK, Look
+from surefoot.report._picture import draw, each_part
+from surefoot.report._region import Make, together
 from surefoot.report._shades import Array, ends
 from surefoot.report._text import drawable, families, fitted, inches
 
@@ -38,35 +43,45 @@ _SCALE = "|attribution|, largest of the channels, each map by itself"
 def attack_picture(attacked: Attacked | AttackResult, **choices: Any) -> "Picture":
     """An attack's result as a matplotlib figure, one row a sample; shows itself in a notebook.
 
-    A row shows the input, the perturbed input, their difference around grey, magnified by a power
-    of two that the title states, and the maps before and after, as `surefoot.explain.heatmap`
-    makes them, each scaled by itself. Below it stand the scores, with those of random signs of
-    the same size under them. Of volumes the middle slice is shown.
+    A row of images shows the input, the perturbed input, their difference around grey, magnified
+    by a power of two that the title states, and the maps before and after, as
+    `surefoot.explain.heatmap` makes them, each scaled by itself. Below it stand the scores, with
+    those of random signs of the same size under them. Of volumes the middle slice is shown.
+    Signals, sentences and records show their maps before and after as `surefoot.report.picture`
+    does, and the scores in the caption; several inputs stand beside each other.
 
     Args:
         attacked: the result, or with it what it must be read beside.
-        choices: `percentile`, `colours` and `size` of `surefoot.report.picture`.
+        choices: `percentile`, `colours`, `size` and, of other inputs than images, `features` of
+            `surefoot.report.picture`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        SurefootError: inputs that are neither images nor volumes, an unknown choice.
+        SurefootError: inputs without a layout, an unknown choice.
     """
     optional("matplotlib", "cli")
-    attacked, look = Attacked.of(attacked), Look.of(**choices)
+    several = Attacked.of(attacked).parts()
+    texts = each_part(choices.pop("features", None), len(several))
+    look = Look.of(**choices)
     look.check()
+    draws = [
+        partial(_images, part, look)
+        if part.result.originals.ndim in (4, 5)
+        else partial(draw, changed(part, features, **choices))
+        for part, features in zip(several, texts, strict=True)
+    ]
+    return draws[0]() if len(draws) == 1 else together(draws, look)
+
+
+def _images(attacked: Attacked, look: Look, make: Make = new_figure) -> "Picture":
     shape = tuple(attacked.result.originals.shape)
-    if len(shape) not in (4, 5):
-        raise SurefootError(
-            f"cannot draw an attack on inputs of shape {shape}; expected images (N, C, H, W) or "
-            "volumes (N, C, D, H, W)"
-        )
     frame = Frame(look, _COLUMNS)
     lines = caption_lines(look, frame.wide, recipes(attacked), _told(attacked, look))
     foot = scale_height(look, frame.left(1) * 2, [_SCALE]) + caption_height(lines)
     table = 3 if attacked.control else 2
     tall = tallness(*shape[-2:])
     heads = max(len(frame.lines(text)) for text in _titles(attacked))
-    sheet = Sheet(frame, shape[0], tall, heads=heads, below=2 + table, foot=foot)
+    sheet = Sheet(frame, shape[0], tall, heads=heads, below=2 + table, foot=foot, make=make)
     _draw(sheet, attacked, look)
     for row in range(shape[0]):
         _scores(sheet, attacked, row)
@@ -112,15 +127,6 @@ def magnification(most: float) -> int:
     (64, 1)
     """
     return max(1, 2 ** math.floor(math.log2(0.5 / most * (1 + 1e-6)))) if most > 0 else 1
-
-
-def pixel_steps(amount: float) -> str:
-    """An amount in units of an 8-bit pixel's steps.
-
-    >>> pixel_steps(1 / 255), pixel_steps(0.1)
-    ('1/255', '25.5/255')
-    """
-    return f"{255 * amount:.3g}/255"
 
 
 def _titles(attacked: Attacked) -> list[str]:
@@ -169,16 +175,6 @@ def _cell(band: "Axes", text: str, place: tuple[float, float], **style: Any) -> 
     band.annotate(text, place, family=families([text]), **style)
 
 
-def recipes(attacked: Attacked) -> str:
-    """The attack and what it attacked, with the budget in steps of pixels."""
-    result = attacked.result
-    text = f"{result.attack!r} on {result.explainer!r}"
-    radius = getattr(result.attack.budget, "epsilon", None)
-    if isinstance(radius, float) and float(f"{255 * radius:.3g}") / 255 == radius:
-        text = text.replace(f"({radius!r}", f"({pixel_steps(radius)}", 1)
-    return text if len(text) < 600 else f"{type(result.attack).__name__} on {attacked.maps()}"
-
-
 def _told(attacked: Attacked, look: Look) -> str:
     said = [f"Maps capped at percentile {look.percentile:g}, each scaled by itself"]
     if attacked.control:
@@ -193,5 +189,6 @@ def alt(attacked: Attacked) -> str:
         before, _ = attacked.predictions(row)
         who, cells = attacked.scores(row)[0]
         scores = ", ".join(f"{n} {c}" for n, c in zip(attacked.heads(), cells, strict=True))
-        rows.append(f"{attacked.name(row) or f'sample {row + 1}'} ({before}): {who}, {scores}.")
+        named = attacked.name(row) or f"sample {row + 1}"
+        rows.append(f"{named}{before and f' ({before})'}: {who}, {scores}.")
     return f"An attack on {attacked.maps()}. {' '.join(rows)}"

@@ -1,13 +1,14 @@
 """An attack's result as text: the scores beside those of random signs, and the predictions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from surefoot.attack import AttackResult, join_results
 from surefoot.explain import reduce
+from surefoot.maps import Parts
 from surefoot.report._panel import class_name, percent, sample_name, short_name
 
 _HEADS = {
@@ -35,6 +36,7 @@ class Attacked:
         draws: of random signs, whose mean the control's scores are.
         labels: class names, in the order of the logits.
         names: of the samples, such as file names.
+        counted: entries in the top k; None takes those of the attack on these maps.
     """
 
     result: AttackResult
@@ -44,6 +46,7 @@ class Attacked:
     draws: int = 1
     labels: Sequence[str] | None = None
     names: Sequence[str] | None = None
+    counted: int | None = None
 
     def name(self, row: int) -> str:
         """The sample's own name, if it has one."""
@@ -73,10 +76,40 @@ class Attacked:
 
     def heads(self) -> list[str]:
         """The names of the scores."""
-        attack = self.result.attack
-        k = attack.entries(reduce(self.result.before[:1], attack.reduction, self.result.layout))
-        top = {"topk_intersection": f"top {k} left"}
+        top = {"topk_intersection": f"top {self.k()} left"}
         return [(top | _HEADS).get(name, name) for name in self.result.scores]
+
+    def k(self) -> int:
+        """The number of entries whose overlap is scored, of all inputs together."""
+        if self.counted is not None:
+            return self.counted
+        attack, layout = self.result.attack, self.result.layout
+        if isinstance(layout, Parts):
+            each = [
+                reduce(one[:1], attack.reduction, layout.needed(number)).flatten(1)
+                for number, one in enumerate(self.result.before)
+            ]
+            return attack.entries(torch.cat(each, 1))
+        return attack.entries(reduce(self.result.before[:1], attack.reduction, layout))
+
+    def parts(self) -> "list[Attacked]":
+        """The same for each of several inputs; of one input, itself."""
+        result, layout = self.result, self.result.layout
+        if not isinstance(layout, Parts):
+            return [self]
+        names = ("originals", "inputs", "before", "after")
+        return [
+            replace(
+                self,
+                result=replace(
+                    result,
+                    layout=layout.layouts[number],
+                    **{name: getattr(result, name)[number] for name in names},
+                ),
+                counted=self.k(),
+            )
+            for number in range(len(layout.layouts))
+        ]
 
     def scores(self, row: int) -> list[tuple[str, list[str]]]:
         """The attack's scores and, below them, the control's, each after who they belong to."""

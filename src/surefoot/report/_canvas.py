@@ -1,6 +1,6 @@
 """What all pictures are drawn with: a sheet measured in inches, pixels, lines of text, scales."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,7 @@ class Sheet:
         heads: lines above the first row.
         below: lines below each row.
         foot: inches below all rows.
+        make: makes the figure, of so many inches; None takes a new one.
     """
 
     frame: Frame
@@ -77,12 +78,13 @@ class Sheet:
     heads: int = 1
     below: int = 1
     foot: float = 0.0
+    make: Callable[[float, float], Any] | None = None
     figure: "Picture" = field(init=False)
     axes: Any = field(init=False)
 
     def __post_init__(self) -> None:
         wide, high, columns = self.frame.wide, self.high, self.frame.columns
-        figure = new_figure(wide, high)
+        figure = (self.make or new_figure)(wide, high)
         grid = figure.add_gridspec(
             self.rows,
             columns,
@@ -260,6 +262,31 @@ def colour_bar(
     labels[0].set(ha="left")
     labels[-1].set(ha="right")
     bar.outline.set_visible(False)
+
+
+def scale_beside(
+    figure: "Figure",
+    place: tuple[float, float],
+    shades: Shades,
+    colours: str,
+    look: Look,
+    text: str,
+) -> None:
+    """A scale that lies at a left and a top, in inches, and what its colours mean beside it."""
+    (left, top), wide, size = place, figure.get_size_inches()[0], look.type.text
+    across = min(2.4, wide / 2)
+    colour_bar(figure, (left, top, across), shades, colours, look)
+    beside = left + across + 0.12
+    write(
+        figure, fitted(text, wide - beside - MARGIN, size), (beside, top), fontsize=size, color=GREY
+    )
+
+
+def bold_line(figure: "Figure", text: str, top: float, look: Look) -> None:
+    """A title across the whole width, shortened where there is no room."""
+    size, room = look.type.title, figure.get_size_inches()[0] - 2 * MARGIN
+    shown = fitted(drawable(text), room, size, bold=True)
+    write(figure, shown, (MARGIN, top), fontsize=size, color=INK, fontweight="bold")
 
 
 def pixels(photo: Array) -> Array:

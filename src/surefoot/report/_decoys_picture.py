@@ -7,7 +7,8 @@ from torch import Tensor
 
 from surefoot.decoy import Decoys
 from surefoot.errors import SurefootError
-from surefoot.report._attack_picture import magnification, pixel_steps
+from surefoot.report._attack_picture import magnification
+from surefoot.report._attack_rows import pixel_steps
 from surefoot.report._canvas import (
     Frame,
     Sheet,

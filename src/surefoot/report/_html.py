@@ -12,8 +12,9 @@ from surefoot.report._attacked import Attacked
 from surefoot.report._embed import image, words
 from surefoot.report._panel import Panel
 from surefoot.report._picture import NOTEBOOK_ROWS, first, make_panel, parts, picture
+from surefoot.report._pieces import Word, reach, sentence
 from surefoot.report._records import ordered
-from surefoot.report._sentences import Word, colour, reach, sentence
+from surefoot.report._sentences import colour
 from surefoot.report._text import printable
 
 _TABLE = "border-collapse:collapse;font-size:90%"
@@ -35,7 +36,9 @@ def html(explanation: Explanation, **choices: Any) -> str:
     """
     several = parts(explanation)
     if len(several) > 1:
-        return "".join(html(each, **choices) for each in several)
+        told = choices.pop("features", None) or [None] * len(several)
+        each = zip(several, told, strict=True)
+        return "".join(html(part, features=names, **choices) for part, names in each)
     panel = make_panel(first(explanation, NOTEBOOK_ROWS), **choices)
     if panel.layout == "tokens" and panel.features is not None:
         return _sentences(panel)
@@ -87,16 +90,12 @@ def attacked_html(result: Attacked | AttackResult) -> str | None:
 def _sentences(panel: Panel) -> str:
     made = []
     for row in range(panel.rows):
-        title = " · ".join(filter(None, [panel.title(row), panel.below(row)]))
-        blocks = [(panel.heading()[1], panel.explanation.attributions)]
-        if panel.base is not None:
-            blocks.insert(0, (panel.heading()[0], panel.base))
-        made.append(f"<p><b>{words(title)}</b></p>")
-        for name, values in blocks:
-            found = sentence(panel, row, values)
+        made.append(f"<p><b>{words(panel.headline(row))}</b></p>")
+        for column in panel.columns():
+            found = sentence(panel, row, column.values)
             most = reach(found)
             spans = " ".join(_span(word, most, panel) for word in found)
-            made.append(f'<p style="line-height:2">{words(name)}: {spans}</p>')
+            made.append(f'<p style="line-height:2">{words(column.head)}: {spans}</p>')
     rows = [
         [word.text, f"{word.value:+.3g}", "special token" if word.special else ""]
         for row in range(panel.rows)

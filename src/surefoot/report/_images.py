@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from surefoot.report._figure import Picture
 
+_REGION = "#00b8d4"  # told apart from sequential and diverging maps alike
 _CHOSEN = "#fde725"  # of contours: light on grey photographs, dark enough in print
 
 
@@ -181,7 +182,12 @@ def _top(heat: Array, share: float) -> NDArray[np.bool_]:
 
 
 def _mark(row: dict[PanelKind, "Axes"], panel: Panel, view: View) -> None:
-    """Strokes where no decoy may differ, so that the map says nothing there."""
+    """Strokes where no decoy may differ, so that the map says nothing there; regions outlined."""
+    if panel.regions is not None:
+        region = _cut(panel.regions.cpu().numpy().astype(np.float32), view)
+        for kind, axis in row.items():
+            if kind not in ("contours", "top") and 0 < region.mean() < 1:
+                axis.contour(region, levels=[0.5], colors=[_REGION], linewidths=0.9)
     covered = panel.explanation.details.get("covered")
     if covered is None or covered.shape[:1] != panel.explanation.target.shape:
         return
@@ -256,4 +262,5 @@ def _sheet(panel: Panel, kinds: list[PanelKind], photos: list[Array]) -> Sheet:
     texts = [_words.unit(what, panel.look) for what, *_ in bars]
     foot = scale_height(panel.look, frame.side, texts)
     foot += caption_height(_caption(panel, frame.wide, kinds))
-    return Sheet(frame, len(photos), tallness(high, wide), heads=heads, foot=foot)
+    tall = tallness(high, wide)
+    return Sheet(frame, len(photos), tall, heads=heads, foot=foot, make=panel.make)

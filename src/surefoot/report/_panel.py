@@ -1,23 +1,56 @@
 """What a picture is drawn from, and what its words are."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from surefoot import maps
 from surefoot.errors import SurefootError
 from surefoot.explain import Captum, Explainer, Explanation
+from surefoot.report._canvas import new_figure
 from surefoot.report._look import Look
 from surefoot.report._text import drawable, middle
+
+if TYPE_CHECKING:
+    from surefoot.report._figure import Picture
 
 Names = Sequence[str] | Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
+class After:
+    """What became of the samples of a panel.
+
+    Attributes:
+        inputs: (N, ...), the changed ones.
+        maps: (N, ...), their attributions.
+        said: of each prediction, "" where nothing is known.
+        recipe: what changed them.
+        scores: of all samples, a sentence.
+    """
+
+    inputs: Tensor
+    maps: Tensor
+    said: Sequence[str]
+    recipe: str
+    scores: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One map of each sample: what stands above it, what it is of, and its values."""
+
+    head: str
+    inputs: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
 class Panel:
-    """The arguments of `surefoot.report.picture`."""
+    """The arguments of `surefoot.report.picture`, and what became of the samples, if anything."""
 
     explanation: Explanation
     base: Tensor | None
@@ -25,6 +58,9 @@ class Panel:
     names: Sequence[str] | None
     features: Names | None
     look: Look
+    regions: Tensor | None = None
+    after: After | None = None
+    make: "Callable[[float, float], Picture]" = new_figure
 
     @property
     def rows(self) -> int:
@@ -78,6 +114,20 @@ class Panel:
         explainer = self.explanation.explainer
         base = getattr(explainer, "base", None)
         return "base" if base is None else short_name(base), short_name(explainer)
+
+    def columns(self) -> list[Column]:
+        """The maps of each sample, in the order they are shown."""
+        (base, whole), shown = self.heading(), self.explanation
+        if self.after is not None:
+            then = Column("after", self.after.inputs, self.after.maps)
+            return [Column("before", shown.inputs, shown.attributions), then]
+        own = Column(whole, shown.inputs, shown.attributions)
+        return [own] if self.base is None else [Column(base, shown.inputs, self.base), own]
+
+    def headline(self, row: int) -> str:
+        """Class, probability, name, and what the model says instead or afterwards."""
+        said = [] if self.after is None else [self.after.said[row]]
+        return " · ".join(filter(None, [self.title(row), self.below(row), *said]))
 
     def places(self, row: int) -> list[str] | None:
         """The names of one sample's tokens, features or channels."""

@@ -1,22 +1,22 @@
 """An explanation as a figure, one row a sample."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from surefoot.errors import optional
+from surefoot.errors import SurefootError, optional
 from surefoot.explain import Explanation
 from surefoot.maps import Parts
 from surefoot.report import _words
 from surefoot.report._canvas import new_figure
-from surefoot.report._files import render
 from surefoot.report._images import draw_images
 from surefoot.report._look import Look
 from surefoot.report._panel import Names, Panel
 from surefoot.report._records import draw_records
+from surefoot.report._region import Make, together
 from surefoot.report._sentences import draw_sentences
 from surefoot.report._signals import draw_signals
 
@@ -29,11 +29,12 @@ NOTEBOOK_ROWS = 8
 def picture(
     explanation: Explanation,
     *,
-    base: Tensor | None = None,
+    base: Tensor | Sequence[Tensor | None] | None = None,
     labels: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
-    features: Names | None = None,
+    features: Names | Sequence[Names | None] | None = None,
     percentile: float = 95,
+    regions: Tensor | None = None,
     **choices: Any,
 ) -> "Picture":
     """The explanation as a matplotlib figure, one row a sample; shows itself in a notebook.
@@ -45,11 +46,15 @@ def picture(
 
     Args:
         explanation: from `explainer.explain(...)`.
-        base: attributions of the explainer that is wrapped, shaped like the inputs.
+        base: attributions of the explainer that is wrapped, shaped like the inputs. Of several
+            inputs, this, `features` and `regions` are lists with one for each, None where there is
+            none.
         labels: class names, in the order of the logits; None takes the explanation's own.
         names: of the samples, such as file names.
         features: names of tokens, fields or channels: one list, or one a sample.
         percentile: at which maps are capped, in (0, 100].
+        regions: (N, H, W) bool, or (N, D, H, W), outlined on images or volumes: what a segmenting
+            model gives to the class explained, or what somebody marked.
         choices: further ones, each said in the caption:
             panels: the columns of images, of "input", "base", "map", "signed", "overlay",
                 "contours" and "top"; None chooses by what the method gives.
@@ -67,12 +72,35 @@ def picture(
         SurefootError: inputs that have no layout; a base, names or a choice that does not fit.
     """
     several = parts(explanation)
-    if len(several) > 1:
-        return beside([picture(each, labels=labels, names=names, **choices) for each in several])
-    panel = make_panel(explanation, base, labels, names, features, percentile, **choices)
-    figure = _drawer(panel)(panel)
+    bases, texts, outlines = (each_part(x, len(several)) for x in (base, features, regions))
+    panels = [
+        make_panel(each, own, labels, names, told, percentile, marked, **choices)
+        for each, own, told, marked in zip(several, bases, texts, outlines, strict=True)
+    ]
+    if len(panels) == 1:
+        return draw(panels[0])
+    return together([partial(draw, panel) for panel in panels], panels[0].look)
+
+
+def draw(panel: Panel, make: Make = new_figure) -> "Picture":
+    """The figure of a panel."""
+    figure = _drawer(panel)(replace(panel, make=make))
     figure.alt, figure.about = _words.alt(panel), _words.about(panel)
     return figure
+
+
+def each_part(given: Any, count: int) -> Sequence[Any]:
+    """What was given for each of several inputs; for one, itself."""
+    if count == 1:
+        return [given]
+    if given is None:
+        return [None] * count
+    if not isinstance(given, Sequence) or len(given) != count or isinstance(given[0], str):
+        raise SurefootError(
+            f"the explanation is of {count} inputs; give base, features and regions as lists of "
+            f"{count}, None where an input has none"
+        )
+    return given
 
 
 def make_panel(
@@ -82,6 +110,7 @@ def make_panel(
     names: Sequence[str] | None = None,
     features: Names | None = None,
     percentile: float = 95,
+    regions: Tensor | None = None,
     **choices: Any,
 ) -> Panel:
     """The arguments of `picture`, checked."""
@@ -90,7 +119,7 @@ def make_panel(
         choices["panels"] = tuple(choices["panels"])
     look = Look.of(percentile=percentile, **choices)
     labels = explanation.labels if labels is None else labels
-    panel = Panel(explanation, base, labels, names, features, look)
+    panel = Panel(explanation, base, labels, names, features, look, regions)
     _words.check(panel)
     return panel
 
@@ -112,27 +141,12 @@ def parts(explanation: Explanation) -> list[Explanation]:
     ]
 
 
-def beside(figures: Sequence["Picture"]) -> "Picture":
-    """Pictures of several inputs as one, side by side."""
-    sizes = [tuple(each.get_size_inches()) for each in figures]
-    wide, high = sum(size[0] for size in sizes), max(size[1] for size in sizes)
-    whole, left = new_figure(wide, high), 0.0
-    reader = optional("matplotlib.image", "cli")
-    for figure, (across, up) in zip(figures, sizes, strict=True):
-        place = (left / wide, 1 - up / high, across / wide, up / high)
-        axis = whole.add_axes(place)
-        axis.imshow(reader.imread(io.BytesIO(render(figure, dpi=200))), aspect="auto")
-        axis.set_axis_off()
-        left += across
-    whole.alt = " ".join(figure.alt for figure in figures)
-    whole.about = figures[0].about
-    return whole
-
-
 def first(explanation: Explanation, rows: int) -> Explanation:
-    """The first samples of an explanation of one input."""
-    if isinstance(explanation.layout, Parts):
-        return explanation
+    """The first samples of an explanation."""
+
+    def few(value: Any) -> Any:
+        return tuple(each[:rows] for each in value) if isinstance(value, tuple) else value[:rows]
+
     count = len(explanation.target)
     details = {
         name: value[:rows] if value.ndim and len(value) == count else value
@@ -140,8 +154,8 @@ def first(explanation: Explanation, rows: int) -> Explanation:
     }
     return replace(
         explanation,
-        inputs=explanation.inputs[:rows],
-        attributions=explanation.attributions[:rows],
+        inputs=few(explanation.inputs),
+        attributions=few(explanation.attributions),
         target=explanation.target[:rows],
         probabilities=explanation.probabilities[:rows],
         details=details,

@@ -10,9 +10,9 @@ from surefoot.report._canvas import (
     LINE,
     MARGIN,
     Line,
+    bold_line,
     caption_height,
     caption_lines,
-    new_figure,
     write,
     write_caption,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from surefoot.report._figure import Picture
 
 MOST = 15  # bars of a sample; a page has them all in a table
-_NAMES, _PLOT = 1.75, 2.6  # inches
+_NAMES, _CHANGES, _PLOT = 1.75, 2.1, 2.6  # inches
 
 
 def ordered(panel: Panel, row: int) -> tuple[list[str], Array]:
@@ -44,7 +44,12 @@ def labels(panel: Panel, row: int) -> list[str]:
     if inputs.ndim > 1:  # embedded tokens without words
         return [f"token {place}" for place in range(len(inputs))]
     told = names or [f"feature {place}" for place in range(len(inputs))]
-    return [f"{name} = {value:.3g}" for name, value in zip(told, inputs.tolist(), strict=True)]
+    values = [f"{value:.3g}" for value in inputs.tolist()]
+    if panel.after is not None:
+        moved = [f"{value:.3g}" for value in panel.after.inputs[row].tolist()]
+        pairs = zip(values, moved, strict=True)
+        values = [a if a == b else f"{a} → {b}" for a, b in pairs]
+    return [f"{name} = {value}" for name, value in zip(told, values, strict=True)]
 
 
 def attributions(panel: Panel, values: "Tensor") -> Array:
@@ -56,8 +61,8 @@ def attributions(panel: Panel, values: "Tensor") -> Array:
 
 def draw_records(panel: Panel) -> "Picture":
     """The figure of records (N, F), or of tokens (N, T, D) whose words are not known."""
-    columns = [panel.explanation.attributions] + ([] if panel.base is None else [panel.base])
-    values = [attributions(panel, each) for each in columns][::-1]
+    columns = panel.columns()
+    values = [attributions(panel, column.values) for column in columns]
     shown = min(MOST, values[0].shape[1])
     left_out = values[0].shape[1] - shown
     kind = panel.look.type
@@ -68,11 +73,12 @@ def draw_records(panel: Panel) -> "Picture":
     block = shown * step + (2.2 * kind.text + 1.3 * kind.title) * LINE + 0.12
     head = kind.title * LINE if len(values) > 1 else 0.0
     high = panel.rows * block + head + caption_height(lines) + 2 * MARGIN
-    figure = new_figure(wide, high)
+    figure = panel.make(wide, high)
     plot = (wide - names - 2 * MARGIN) / len(values) - 0.3
     for row in range(panel.rows):
         top = high - MARGIN - head - row * block
-        _titles(figure, panel, row, top, wide)
+        method = columns[0].head if len(columns) == 1 else ""
+        bold_line(figure, " · ".join(filter(None, [panel.headline(row), method])), top, panel.look)
         for column, each in enumerate(values):
             left = MARGIN + names + column * (plot + 0.3) + 0.05
             place = (left, top - 1.3 * kind.title * LINE - shown * step, plot, shown * step)
@@ -87,8 +93,17 @@ def draw_records(panel: Panel) -> "Picture":
 def _room(panel: Panel, shown: int) -> float:
     """The width of the longest name, in inches, up to a limit."""
     size = panel.look.type.text
-    found = [drawable(text) for row in range(panel.rows) for text in ordered(panel, row)[0][:shown]]
-    return min(max(inches(text, size) for text in found), _NAMES) + 0.12
+    rows = range(panel.rows)
+    found = [_shortened(text, panel) for row in rows for text in ordered(panel, row)[0][:shown]]
+    return max(inches(text, size) for text in found) + 0.12
+
+
+def _shortened(text: str, panel: Panel) -> str:
+    """A field's `name = value` in the room there is: the name gives way, the value does not."""
+    name, equals, value = drawable(text).rpartition(" = ")
+    size, limit = panel.look.type.text, _NAMES if panel.after is None else _CHANGES
+    room = max(limit - inches(equals + value, size), limit / 4)
+    return fitted(name, room, size) + equals + value if equals else fitted(value, limit, size)
 
 
 def _axis(figure: "Picture", place: tuple[float, float, float, float]) -> Any:
@@ -124,7 +139,7 @@ def _bars(
         axis.annotate(
             f"{value:+.2g}", (value, place), (off, 0), textcoords="offset points", **style
         )
-    texts = [fitted(drawable(text), _NAMES, kind.text) for text in ordered(panel, row)[0][:shown]]
+    texts = [_shortened(text, panel) for text in ordered(panel, row)[0][:shown]]
     axis.set_yticks(places, texts if labelled else [], parse_math=False, family=families(texts))
     axis.tick_params(axis="y", labelsize=kind.text, colors=INK, length=0, pad=3)
     axis.set_xticks([0], ["0"])
@@ -132,19 +147,11 @@ def _bars(
     axis.spines[["top", "right", "bottom", "left"]].set_visible(False)
 
 
-def _titles(figure: "Picture", panel: Panel, row: int, top: float, wide: float) -> None:
-    kind = panel.look.type
-    method = panel.heading()[1] if panel.base is None else ""
-    text = " · ".join(filter(None, [panel.title(row), panel.below(row), method]))
-    shown = fitted(drawable(text), wide - 2 * MARGIN, kind.title, bold=True)
-    write(figure, shown, (MARGIN, top), fontsize=kind.title, color=INK, fontweight="bold")
-
-
 def _heads(figure: "Picture", panel: Panel, names: float, plot: float, high: float) -> None:
     kind = panel.look.type
-    for column, text in enumerate(panel.heading()):
-        left = MARGIN + names + column * (plot + 0.3) + 0.05
-        shown = fitted(drawable(text), plot, kind.title)
+    for number, column in enumerate(panel.columns()):
+        left = MARGIN + names + number * (plot + 0.3) + 0.05
+        shown = fitted(drawable(column.head), plot, kind.title)
         write(figure, shown, (left, high - MARGIN / 2), fontsize=kind.title, color=GREY)
 
 
@@ -155,6 +162,5 @@ def _caption(panel: Panel, wide: float, left_out: int) -> list[Line]:
         rest = [float(ordered(panel, row)[1][MOST:].sum()) for row in range(panel.rows)]
         more = ", ".join(f"{value:+.2g}" for value in rest[:6])
         said.append(f"the other {left_out} sum to {more}{', ...' if len(rest) > 6 else ''}")
-    if panel.explanation.model:
-        said.append(f"model: {panel.explanation.model}")
-    return caption_lines(panel.look, wide, recipe, "; ".join(said) + ".")
+    told = _words.sentence([*said, *_words.last(panel)])
+    return caption_lines(panel.look, wide, recipe, told)

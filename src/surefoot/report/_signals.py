@@ -10,15 +10,14 @@ from surefoot.report._canvas import (
     LINE,
     MARGIN,
     Line,
+    bold_line,
     caption_height,
     caption_lines,
-    colour_bar,
-    new_figure,
-    write,
+    scale_beside,
     write_caption,
 )
 from surefoot.report._look import GREY, INK
-from surefoot.report._panel import Panel
+from surefoot.report._panel import Column, Panel
 from surefoot.report._shades import Array, Shades, has_signs
 from surefoot.report._text import drawable, families, fitted, inches
 
@@ -42,38 +41,34 @@ def draw_signals(panel: Panel) -> "Picture":
     head = 1.7 * kind.title * LINE
     foot = 1.7 * kind.text * LINE
     bar = 3.0 * kind.text * LINE + 0.1
-    rows = sum(len(channels) * _HIGH + head + foot for channels in shown)
-    figure = new_figure(wide, rows + bar + caption_height(lines) + 2 * MARGIN)
+    blocks = len(panel.columns())
+    rows = sum(blocks * (len(channels) * _HIGH + head + foot) for channels in shown)
+    figure = panel.make(wide, rows + bar + caption_height(lines) + 2 * MARGIN)
     top = figure.get_size_inches()[1] - MARGIN
     for row, channels in enumerate(shown):
-        _title(figure, panel, row, top)
-        top -= head
-        scale = _scale(panel, row)
-        for number, channel in enumerate(channels):
-            place = (MARGIN + names, top - _HIGH, wide - names - 2 * MARGIN, 0.9 * _HIGH)
-            last = number == len(channels) - 1
-            _channel(figure, place, panel, (row, channel), scale, last=last)
-            top -= _HIGH
-        top -= foot
-    _bar(figure, panel, MARGIN + names, top)
+        for column, title in zip(panel.columns(), _titles(panel, row), strict=True):
+            bold_line(figure, title, top, panel.look)
+            top -= head
+            for channel in channels:
+                place = (MARGIN + names, top - _HIGH, wide - names - 2 * MARGIN, 0.9 * _HIGH)
+                last = channel == channels[-1]
+                _channel(figure, place, panel, column, (row, channel), last=last)
+                top -= _HIGH
+            top -= foot
+    colours, scale = _colours(panel), _scale(panel, 0, panel.columns()[-1], shown=True)
+    scale_beside(figure, (MARGIN + names, top), scale, colours, panel.look, _unit(panel))
     write_caption(figure, lines)
     return figure
 
 
-def _bar(figure: "Picture", panel: Panel, left: float, top: float) -> None:
-    """The scale of the colours, and beside it what they mean."""
-    wide, size = figure.get_size_inches()[0], panel.look.type.text
-    across = min(2.4, wide / 2)
-    colour_bar(
-        figure, (left, top, across), _scale(panel, 0, shown=True), _colours(panel), panel.look
-    )
-    beside = left + across + 0.12
-    text = fitted(_unit(panel), wide - beside - MARGIN, size)
-    write(figure, text, (beside, top), fontsize=size, color=GREY)
+def _titles(panel: Panel, row: int) -> list[str]:
+    """What stands above each map of a sample."""
+    first, *more = [column.head for column in panel.columns()]
+    return [" · ".join(filter(None, [panel.headline(row), first])), *more]
 
 
 def _signs(panel: Panel) -> bool:
-    return has_signs(panel.explanation.attributions)
+    return any(has_signs(column.values) for column in panel.columns())
 
 
 def _colours(panel: Panel) -> str:
@@ -86,10 +81,10 @@ def _unit(panel: Panel) -> str:
     return "|attribution|"
 
 
-def _scale(panel: Panel, row: int, *, shown: bool = False) -> Shades:
+def _scale(panel: Panel, row: int, column: Column, *, shown: bool = False) -> Shades:
     """The scale of one sample's channels, -1 or 0 to 1 where it is shown."""
     rows = slice(None) if panel.look.scale == "shared" else slice(row, row + 1)
-    sizes = panel.explanation.attributions[rows].detach().abs().double().cpu().numpy()
+    sizes = column.values[rows].detach().abs().double().cpu().numpy()
     cap = float(np.quantile(sizes, panel.look.percentile / 100)) or float(sizes.max()) or 1.0
     high = 1.0 if shown and panel.look.scale == "each" else cap
     caps = np.array([cap], np.float32)
@@ -107,20 +102,12 @@ def _name(panel: Panel, row: int, channel: int) -> str:
     return drawable(names[channel]) if names else f"channel {channel + 1}"
 
 
-def _title(figure: "Picture", panel: Panel, row: int, top: float) -> None:
-    kind = panel.look.type
-    parts = [panel.title(row), panel.below(row), panel.heading()[1]]
-    text = drawable(" · ".join(filter(None, parts)))
-    shown = fitted(text, figure.get_size_inches()[0] - 2 * MARGIN, kind.title, bold=True)
-    write(figure, shown, (MARGIN, top), fontsize=kind.title, color=INK, fontweight="bold")
-
-
 def _channel(
     figure: "Picture",
     place: tuple[float, float, float, float],
     panel: Panel,
+    column: Column,
     which: tuple[int, int],
-    scale: Shades,
     *,
     last: bool,
 ) -> None:
@@ -128,8 +115,10 @@ def _channel(
     left, bottom, across, up = place
     axis: Any = figure.add_axes((left / wide, bottom / high, across / wide, up / high))
     row, channel = which
-    line = panel.explanation.inputs[row, channel].detach().float().cpu().numpy()
-    weights = panel.explanation.attributions[row, channel].detach().float().cpu().numpy()
+    scale = _scale(panel, row, column)
+    line, weights = (
+        each[row, channel].detach().float().cpu().numpy() for each in (column.inputs, column.values)
+    )
     low, top = float(line.min()), float(line.max())
     room = 0.08 * (top - low) or 1.0
     extent = (-0.5, len(line) - 0.5, low - room, top + room)
@@ -175,15 +164,13 @@ def strongest(weights: Array) -> Array:
 
 
 def _caption(panel: Panel, wide: float) -> list[Line]:
-    recipe, text = _words.caption(panel, [])
-    most = [_scale(panel, row).caps[0] for row in range(panel.rows)]
-    shown = ", ".join(f"{each:.2g}" for each in most[:6])
-    said = text.removesuffix(".")
+    said, own = [], panel.columns()
     if panel.look.scale == "each":
-        said += f"; 1 is an attribution of {shown}"
-    channels = panel.explanation.inputs.shape[1]
+        most = [_scale(panel, row, each).caps[0] for row in range(panel.rows) for each in own]
+        said.append(f"1 is an attribution of {', '.join(f'{each:.2g}' for each in most[:6])}")
+    channels, length = panel.explanation.inputs.shape[1:]
     if channels > _MOST:
-        said += f"; the {_MOST} of {channels} channels with the largest maps"
-    if panel.explanation.inputs.shape[2] > _BINS:
-        said += "; each stretch of colour is its largest value"
-    return caption_lines(panel.look, wide, recipe, said + ".")
+        said.append(f"the {_MOST} of {channels} channels with the largest maps")
+    if length > _BINS:
+        said.append("each stretch of colour is its largest value")
+    return caption_lines(panel.look, wide, *_words.caption(panel, [], said))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from surefoot import maps
 from surefoot.errors import SurefootError
-from surefoot.explain import Explanation
+from surefoot.report import _pieces
 from surefoot.report._look import DIVERGING, Look
 from surefoot.report._panel import Panel, percent, short_name
 
@@ -15,8 +15,11 @@ _LONG = 600  # characters of a recipe, beyond which its names stand alone
 _CHANNELS = {"image": "channels", "volume": "channels", "signal": "channels"}
 
 
-def recipe(explanation: Explanation) -> str:
+def recipe(panel: Panel) -> str:
     """The recipe that made the maps, and how much of the input its decoys cover."""
+    if panel.after is not None:
+        return panel.after.recipe
+    explanation = panel.explanation
     text = repr(explanation.explainer)
     text = text if len(text) < _LONG else short_name(explanation.explainer)
     coverage = explanation.details.get("coverage")
@@ -36,7 +39,7 @@ def _against(look: Look) -> str:
     return "against (blue) · for (red)" if look.signed_colours == DIVERGING else "against · for"
 
 
-def caption(panel: Panel, kinds: Sequence[str]) -> tuple[str, str]:
+def caption(panel: Panel, kinds: Sequence[str], more: Sequence[str] = ()) -> tuple[str, str]:
     """The recipe, and what the numbers are: enough for a picture that stands alone."""
     look = panel.look
     said = [_scaled(look, kinds), *_seen(panel, kinds)]
@@ -45,12 +48,24 @@ def caption(panel: Panel, kinds: Sequence[str]) -> tuple[str, str]:
     elif {"contours", "top"} & set(kinds):
         sigma = min(panel.explanation.inputs.shape[-2:]) / 75
         said.append(f"outlined after smoothing by a Gaussian of {sigma:.2g} places")
+    if panel.regions is not None:
+        said.append("outlined in cyan: the regions given")
     covered = panel.explanation.details.get("covered")
     if covered is not None and not covered.all():
         said.append("strokes: no decoy covers it, and the map says nothing there")
-    if panel.explanation.model:
-        said.append(f"model: {panel.explanation.model}")
-    return recipe(panel.explanation), "; ".join(said) + "."
+    return recipe(panel), sentence([*said, *more, *last(panel)])
+
+
+def last(panel: Panel) -> list[str]:
+    """What ends every caption: the model, and the scores of an attack."""
+    model = panel.explanation.model
+    scores = [] if panel.after is None else [panel.after.scores]
+    return [*([f"model: {model}"] if model else []), *scores]
+
+
+def sentence(parts: Sequence[str]) -> str:
+    """Remarks in a row, ended by a full stop."""
+    return "; ".join(parts) + "."
 
 
 def _scaled(look: Look, kinds: Sequence[str]) -> str:
@@ -95,7 +110,8 @@ def alt(panel: Panel) -> str:
     rows = [_row(panel, row) for row in range(min(panel.rows, 8))]
     more = f" And {panel.rows - 8} more." if panel.rows > 8 else ""
     _, whole = panel.heading()
-    return f"Saliency maps by {whole}. {' '.join(rows)}{more}"
+    scores = "" if panel.after is None else f" {panel.after.scores}."
+    return f"Saliency maps by {whole}. {' '.join(rows)}{more}{scores}"
 
 
 def _row(panel: Panel, row: int) -> str:
@@ -113,8 +129,11 @@ def strongest(panel: Panel, row: int) -> str:
     if not mass.any():
         return "the map is zero everywhere"
     if mass.ndim >= 2:
-        return f"strongest in the {_corner(mass)}"
+        return f"strongest in the {_corner(mass)}{_inside(panel, row, mass)}"
     names = None if panel.layout == "signal" else panel.places(row)
+    if panel.layout == "tokens" and names:
+        words = _pieces.sentence(panel, row, panel.explanation.attributions)
+        return f"strongest at {', '.join(_pieces.heaviest(words)) or 'no word of its own'}"
     best = mass.argsort(descending=True)[:3].tolist()
     shown = [names[place] if names and place < len(names) else f"place {place}" for place in best]
     return f"strongest at {', '.join(shown)}"
@@ -135,6 +154,14 @@ def _corner(mass: Tensor) -> str:
     return f"{'middle' if words == ('middle', 'middle') else ' '.join(words)} ({share} of it)"
 
 
+def _inside(panel: Panel, row: int, mass: Tensor) -> str:
+    """What share of a map's absolute mass lies in the sample's region."""
+    if panel.regions is None:
+        return ""
+    share = float((mass * panel.regions[row].cpu()).sum() / mass.sum())
+    return f", {percent(share)} of it in the region outlined"
+
+
 def check(panel: Panel) -> None:
     """Raise for what does not fit the explanation."""
     shape = tuple(panel.explanation.inputs.shape)
@@ -149,6 +176,7 @@ def check(panel: Panel) -> None:
         raise SurefootError(f"there are {len(panel.names)} names for {shape[0]} samples")
     panel.look.check()
     _check_features(panel)
+    _check_regions(panel)
 
 
 def _check_features(panel: Panel) -> None:
@@ -166,3 +194,12 @@ def _check_features(panel: Panel) -> None:
         found = len(panel.places(row) or [])
         if found > wanted or (found < wanted and not (nested and panel.layout == "tokens")):
             raise SurefootError(f"there are {found} feature names for {wanted} places")
+
+
+def _check_regions(panel: Panel) -> None:
+    if panel.regions is None:
+        return
+    shape, found = panel.explanation.inputs.shape, tuple(panel.regions.shape)
+    wanted = (shape[0], *shape[2:])
+    if panel.layout not in ("image", "volume") or found != wanted:
+        raise SurefootError(f"regions has shape {found}, expected {wanted} of images or volumes")

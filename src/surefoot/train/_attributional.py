@@ -46,6 +46,13 @@ class AttributionalRegularizers(PathAdversarial):
         baseline: x0, one number (0 as released).
         points: m.
         attack_points: of G_approx (m / approx_factor of the released code).
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = AttributionalRegularizers(0.1, steps=2)(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['adversarial', 'cacr', 'wacr']
     """
 
     weight: float = field(default=0.1, kw_only=True)

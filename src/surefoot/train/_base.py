@@ -37,6 +37,9 @@ class NonFiniteLossError(SurefootError):
 
     Attributes:
         terms: all terms by name, as numbers.
+
+    >>> issubclass(NonFiniteLossError, SurefootError)
+    True
     """
 
     def __init__(self, message: str, terms: Mapping[str, float]) -> None:

@@ -28,6 +28,13 @@ class SmoothedCurvature(Objective):
     Args:
         alpha: share of the curvature term, in [0, 1].
         scale: s.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = SmoothedCurvature()(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['clean', 'curvature']
     """
 
     alpha: float = 0.3

@@ -24,6 +24,13 @@ class FGSM(Ball):
     Args:
         alpha: weight of the clean term, in [0, 1]; 0.5 is the paper's.
         norm: "linf", or "l2" for a step along the normalised gradient.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = FGSM(0.1)(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['adversarial', 'clean']
     """
 
     alpha: float = field(default=0.5, kw_only=True)

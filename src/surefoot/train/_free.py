@@ -29,6 +29,13 @@ class FreeAT(Ball):
         epsilon: radius in input units (4/255, the released ImageNet recipe's).
         step_size: None is epsilon, as released.
         norm: "linf" only.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = FreeAT(0.1)(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['adversarial']
     """
 
     epsilon: float = 4 / 255

@@ -30,6 +30,13 @@ class LocalGradientAlignment(Ball):
         cosine_weight: lambda_cos.
         score: what is differentiated, of the label's class.
         norm: "linf", or "l2" for x_r on the sphere.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = LocalGradientAlignment()(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['clean', 'cosine', 'l2']
     """
 
     epsilon: float = 4 / 255

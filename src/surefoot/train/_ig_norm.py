@@ -74,6 +74,13 @@ class IGNorm(PathAdversarial):
     Args:
         weight: lambda.
         random_start: cannot be False.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = IGNorm(0.1, steps=2)(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['clean', 'norm']
     """
 
     weight: float = field(default=1.0, kw_only=True)
@@ -103,6 +110,13 @@ class IGSumNorm(PathAdversarial):
 
     Args:
         weight: beta.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = IGSumNorm(0.1, steps=2)(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['adversarial', 'norm']
     """
 
     weight: float = field(default=0.1, kw_only=True)

@@ -21,6 +21,13 @@ class InputGradientRegularization(Objective):
 
     Args:
         weight: lambda.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = InputGradientRegularization()(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['clean', 'gradient']
     """
 
     weight: float = 1.0

@@ -26,6 +26,13 @@ class JacobianRegularization(Objective):
     Args:
         weight: lambda (0.01 in the released README).
         projections: n.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = JacobianRegularization()(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['clean', 'jacobian']
     """
 
     weight: float = 0.01

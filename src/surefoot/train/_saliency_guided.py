@@ -36,6 +36,13 @@ class SaliencyGuided(Objective):
         fill: "random", uniform between a channel's least and largest value in the same image (the
             released MNIST command), "mean", the channel's mean, or a number.
         weight: lambda.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = SaliencyGuided()(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['clean', 'divergence']
     """
 
     k: Count = 0.5

@@ -32,6 +32,13 @@ class TRADES(Robust):
         weight: beta.
         step_size: None is 2.5 epsilon / steps.
         random_start: cannot be False.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = TRADES(0.1, steps=2)(net, images, torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['clean', 'divergence']
     """
 
     epsilon: float = 0.031
