@@ -382,7 +382,7 @@ def test_a_transformer_that_pads_has_decoys_at_its_layers():
     assert torch.backends.mha.get_fastpath_enabled() == before
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # of dynamo itself
 def test_layers_of_a_model_that_was_compiled_before_are_seen():
     net, x = plain(), inputs()
     compiled = torch.compile(net, backend="eager")
@@ -392,7 +392,7 @@ def test_layers_of_a_model_that_was_compiled_before_are_seen():
     torch.testing.assert_close(e(compiled, x, 0), e(net, x, 0))
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # of dynamo itself
 def test_tokens_of_a_compiled_model_without_a_length():
     class Text(nn.Module):
         def __init__(self):
