@@ -186,6 +186,7 @@ def test_bound_to_a_model_it_goes_as_captums(norm, targeted):
     torch.testing.assert_close(
         bind(fgsm, net.forward).perturb(x, y, epsilon=0.2, targeted=targeted), wanted
     )
+    net = net[:3].eval()
     found = bind(PGD(Linf(0.3)), net).perturb(x, y, norm=norm, step_num=3, targeted=targeted)
     recipe = {"Linf": Linf, "L2": L2}[norm](0.3, steps=3)
     torch.testing.assert_close(found, PGD(recipe, targeted=targeted)(net, x, y).inputs)
@@ -203,8 +204,9 @@ def test_bound_to_a_model_of_several_inputs():
     torch.testing.assert_close(found[1][:, 0], torch.tensor([0.6, 0.4]))
     assert torch.equal(found[1][:, 1], b[:, 1])
     for said, call in (
-        ("did you mean step_num", lambda: bound.perturb((a, b), steps=3)),
+        ("no setting 'steps'; did you mean .*step_num", lambda: bound.perturb((a, b), steps=3)),
         ("norm='L1', choose", lambda: bound.perturb((a, b), norm="L1")),
+        ("scale", lambda: bound.perturb((a, b))),
         ("one on predictions", lambda: bind(Linf(0.1), function)),
         ("expected a module or a function", lambda: bind(PGD(Linf(0.1)), 3)),
     ):

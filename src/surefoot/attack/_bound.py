@@ -46,10 +46,10 @@ class BoundAttack:
             settings: captum's names for settings of the budget: `epsilon` or `radius`,
                 `step_size`, `step_num`, `random_start`, `mask`.
         """
-        asked = Asked.of(self.forward_func, inputs, target, additional_forward_args)
         attack = replace(self.attack, budget=_budget(self.attack.budget, norm, settings))
         if targeted is not None:
             attack = replace(attack, targeted=targeted)
+        asked = Asked.of(self.forward_func, inputs, target, additional_forward_args)
         with programs.evaluated(asked.model):
             found = attack(asked.model, asked.given, asked.target, extra=asked.extra or None)
         return asked.returned(found.inputs)

@@ -176,9 +176,9 @@ class Classifier(nn.Module):
         with nullcontext() if create_graph else torch.no_grad():
             result = embedder(tokens)
         if not isinstance(result, Tensor) or result.shape[:-1] != tokens.shape:
-            came = f"{tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+            made = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise SurefootError(
-                f"the submodule {self.embedding!r}, a {type(embedder).__name__}, makes {came} of "
+                f"the submodule {self.embedding!r}, a {type(embedder).__name__}, makes {made} of "
                 f"tokens {tuple(tokens.shape)}, expected embeddings (N, T, D). A bag of words has "
                 "them before its sum: nn.Embedding.from_pretrained(bag.weight), then .mean(1)"
             )
