@@ -161,6 +161,40 @@ def test_ranks_of_a_launch_share_the_blocks(tmp_path, monkeypatch):
     assert not list((tmp_path / "ranks").glob(".surefoot-launch*"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+def test_workers_do_not_outlive_a_parent_that_is_killed() -> None:
+    command = [sys.executable, "-c", _ASKS_A_WORKER]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    assert _runs(worker)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    until = time.monotonic() + 30
+    while _runs(worker) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _runs(worker)
+
+
+_ASKS_A_WORKER = """
+import os, time
+from surefoot.auditing import Processes
+if __name__ == "__main__":
+    executor = Processes(1, threads=1)
+    print(executor.submit(os.getpid).result(), flush=True)
+    time.sleep(120)
+"""
+
+
+def _runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     given = settings()

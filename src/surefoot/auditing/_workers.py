@@ -7,8 +7,10 @@ it once, from a file in the folder whose digest came with the block.
 
 import hashlib
 import multiprocessing
+import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -21,6 +23,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,6 +100,15 @@ def _settle(threads: int, places: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asked for the work ends it
     torch.set_num_threads(threads)
     _place["device"] = places.get() if not places.empty() else ""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End when the parent has: one that is killed says nothing to its workers."""
+    connection.wait([parent])
+    os._exit(1)
 
 
 def measure_block(task: Task) -> dict[str, Any]:
