@@ -10,6 +10,7 @@ from surefoot import (
     SurefootError,
     attack,
     certify,
+    data,
     decoy,
     explain,
     metric,
@@ -24,6 +25,8 @@ NET = nn.Sequential(
 ).eval()
 X = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 PLAIN = explain.Gradient()
+Y = torch.tensor([0, 1])
+SAMPLES = data.Samples(X, Y, ("a", "b", "c", "d"))
 
 
 def bound(inputs, target=None, net=NET):
@@ -86,6 +89,12 @@ def audited(**settings):
         (lambda: audited(about=0.5), "about is a float, expected a mapping"),
         (lambda: audited(controls=X), "controls=Tensor, expected True or False"),
         (lambda: audited(layout=np.zeros(2)), "layout=array"),
+        (lambda: surefoot.audit(NET, (torch.tensor(0.5), Y), explainers=[PLAIN]), "expected"),
+        (
+            lambda: train.fit(NET, train.Natural(), X[0, 0, 0, 0], train.Loop(1)),
+            "are a Tensor, expected a map-style data set",
+        ),
+        (lambda: SAMPLES.augmented(float("inf")), "augment=inf, expected a callable"),
     ],
 )
 def test_it_is_named(call, says):
@@ -104,6 +113,9 @@ def test_what_is_right_still_goes_through():
     assert half.dtype == np.float32  # NumPy has no bfloat16
     seeded = explain.SmoothGrad(PLAIN, samples=2, seed=2**64 + 1)(NET, X)
     assert torch.isfinite(seeded).all()
+    assert len(audited(batch_size=np.int64(1), draws=np.int64(2))) == len(audited(batch_size=1))
+    huge = train.InputGradientAlignment(0.1, steps=1, mean=2**63)(NET, X, Y)
+    assert torch.isfinite(huge.total)
     names = audited(names=["a", "\udcff"]).frame()["name"].tolist()
     assert set(names) == {"a", r"\udcff"}
 

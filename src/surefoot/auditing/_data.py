@@ -49,7 +49,8 @@ class Pair:
 
     @property
     def size(self) -> int:
-        return len(self.given[0])
+        first = self.given[0]
+        return len(first) if getattr(first, "ndim", 1) else 0
 
     def walk(self, wanted: Iterable[range]) -> Iterator[tuple[int, Any]]:
         if not self.size or not hasattr(self.given[1], "__getitem__"):

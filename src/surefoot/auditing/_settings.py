@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -126,7 +127,7 @@ class Settings:
             "data": dict(data),
             "software": {"surefoot": code_digest(), "torch": version("torch")},
         }
-        return dict(json.loads(json.dumps(found)))
+        return dict(json.loads(json.dumps(found, default=operator.index)))
 
 
 def _number(name: str, given: Any) -> int:

@@ -67,6 +67,8 @@ class Samples(Dataset[tuple[Tensor, int]]):
 
     def augmented(self, augment: Augment | None) -> Self:
         """The same, with `augment` (such as `CropAndFlip()`) on whatever is taken by number."""
+        if augment is not None and not callable(augment):
+            raise SurefootError(f"augment={augment!r}, expected a callable such as CropAndFlip()")
         return replace(self, augment=augment)
 
     def samples(self) -> Self:

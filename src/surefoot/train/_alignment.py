@@ -87,8 +87,8 @@ class InputGradientAlignment(Adversarial):
         request = replace(batch.request(points, create_graph=True), model=model)
         _, (g_y, g_c) = gradients.logits_and_gradients(request, _paths.logit, _paths.other_logit)
         layout = known_layout(points, batch.model)
-        mean = along_channels(torch.as_tensor(self.mean), points, "mean", layout)
-        x = (points - mean) / along_channels(torch.as_tensor(self.std), points, "std", layout)
+        mean = along_channels(_numbers(self.mean), points, "mean", layout)
+        x = (points - mean) / along_channels(_numbers(self.std), points, "std", layout)
         return cosine_distance(x * seen, g_y * seen), cosine_distance(x * seen, g_c * seen)
 
     def _surrogate(self, model: nn.Module) -> nn.Module:
@@ -96,7 +96,7 @@ class InputGradientAlignment(Adversarial):
 
     def check(self) -> None:
         super().check()
-        mean, std = torch.as_tensor(self.mean), torch.as_tensor(self.std)
+        mean, std = _numbers(self.mean), _numbers(self.std)
         if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
             raise SurefootError(
                 f"mean={self.mean!r}, std={self.std!r}: expected finite numbers, and std above 0"
@@ -106,3 +106,8 @@ class InputGradientAlignment(Adversarial):
         attack = self.steps * Passes(second_inputs=2, forward=-1)
         outer = Passes(second_parameters=4, forward=-2, parameters=1)
         return Passes(input_gradient=1) + attack + outer
+
+
+def _numbers(given: float | tuple[float, ...]) -> Tensor:
+    """As floating point, also what is too large for a whole number of a tensor."""
+    return torch.as_tensor(given, dtype=torch.get_default_dtype())

@@ -119,7 +119,7 @@ def check_data(data: Any, name: str = "the training data") -> None:
             "that it can resume among them"
         )
     sized = hasattr(data, "__len__") and hasattr(data, "__getitem__")
-    if isinstance(data, IterableDataset) or not sized:
+    if isinstance(data, IterableDataset) or not sized or getattr(data, "ndim", 1) == 0:
         raise SurefootError(
             f"{name} are a {type(data).__name__}, expected a map-style data set of (input, label), "
             "with len() and indexing, such as surefoot.data.load gives"
