@@ -94,6 +94,8 @@ def audited(**settings):
             lambda: train.fit(NET, train.Natural(), X[0, 0, 0, 0], train.Loop(1)),
             "are a Tensor, expected a map-style data set",
         ),
+        (lambda: attack.PGD(attack.Linf(0.1, steps=1), loss=len)(NET, X, Y), "loss=.* cannot be"),
+        (lambda: certify.gradient_bounds(NET, X, None, 0.1, score=np.zeros(2)), "is unknown"),
         (lambda: SAMPLES.augmented(float("inf")), "augment=inf, expected a callable"),
     ],
 )

@@ -169,7 +169,12 @@ def _losses(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
     if isinstance(loss, str):
         score, sign = _SCORES[loss]
         return sign * gradients.class_scores(logits, labels, score)
-    found = loss(logits, labels)
+    try:
+        found = loss(logits, labels)
+    except TypeError as error:
+        raise SurefootError(
+            f"loss={loss!r} cannot be called with logits {tuple(logits.shape)} and labels: {error}"
+        ) from error
     if isinstance(found, Tensor) and found.shape == labels.shape:
         return found
     came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

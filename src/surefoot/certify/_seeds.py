@@ -15,12 +15,12 @@ _ULPS = 32  # of a softmax, beside the error of its sum
 def seeds(score: Score, logits: Interval, target: Tensor, rounding: Rounding) -> Interval:
     """Of the target's score by each logit, (N, K); see `gradients.all_scores`."""
     ours = torch.nn.functional.one_hot(target, logits.low.shape[1]).to(logits.low)
+    if not isinstance(score, str) or score not in get_args(Score):
+        raise SurefootError(f"score={score!r} is unknown; choose one of {list(get_args(Score))}")
     if score == "logit":
         return Interval(ours, ours)
     if score == "margin":
         return _margin(logits, ours)
-    if score not in get_args(Score):
-        raise SurefootError(f"score={score!r} is unknown; choose one of {list(get_args(Score))}")
     p = _probabilities(logits, rounding)
     slack = rounding.u * _ULPS
     away = Interval(ours - p.high, ours - p.low).widened(slack)

@@ -132,6 +132,8 @@ def _version(package: str) -> str | None:
 def _model(model: nn.Module, card: models.Card) -> dict[str, Any]:
     """What a model is and what works on it, by name."""
     side, channels = card.size or DEFAULT_SIZE, card.channels or DEFAULT_CHANNELS
+    if side < 1:
+        raise SurefootError(f"--size={side}, expected at least 1 pixel")
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
     pixels = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0)).to(
         where
