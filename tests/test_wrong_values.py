@@ -95,7 +95,7 @@ def audited(**settings):
             "are a Tensor, expected a map-style data set",
         ),
         (lambda: attack.PGD(attack.Linf(0.1, steps=1), loss=len)(NET, X, Y), "loss=.* cannot be"),
-        (lambda: certify.gradient_bounds(NET, X, None, 0.1, score=np.zeros(2)), "is unknown"),
+        (lambda: certify.gradient_bounds(NET, X, radius=0.1, score=np.zeros(2)), "is unknown"),
         (lambda: SAMPLES.augmented(float("inf")), "augment=inf, expected a callable"),
     ],
 )
