@@ -143,6 +143,7 @@ def make_decoys(
         SurefootWarning: the layer that was named is no cut, or does not see all of the input.
 
     >>> import torch
+    >>> _ = torch.manual_seed(0)
     >>> net = torch.nn.Sequential(torch.nn.Linear(6, 2), torch.nn.ReLU(), torch.nn.Linear(2, 2))
     >>> d = make_decoys(net.eval(), torch.full((1, 6), 0.5), layer="1", units="absolute")
     >>> d.inputs.shape, bool((d.deviation <= d.epsilon).all()), bool(d.moved.all())
