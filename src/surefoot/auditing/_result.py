@@ -33,6 +33,17 @@ class AuditResult:
         settings: recipes of explainers, attacks and metrics by name, seeds, the numbers of samples
             seen, classified correctly and used, versions: all of it as JSON has it.
         gallery: gives the samples that held best, middling and worst, as pictures.
+
+    >>> import surefoot
+    >>> import torch
+    >>> from surefoot import explain
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Linear(6, 2).eval()
+    >>> inputs = torch.rand(8, 6)
+    >>> data = [(inputs, net(inputs).argmax(1))]
+    >>> result = surefoot.audit(net, data, explainers=[explain.Gradient()], metrics=["gini"])
+    >>> len(result), sorted(set(result.frame()["metric"]))
+    (8, ['gini'])
     """
 
     parts: InMemory | OnDisk

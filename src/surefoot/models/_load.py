@@ -62,6 +62,13 @@ def load(
         SurefootError: an unknown name, a factory that fails or does not give a module, weights
             that do not fit, an exported program that could run code.
         MissingExtraError: the package that has the model is not installed.
+
+    >>> import torch
+    >>> net = load("fashion-mnist/scaat")
+    >>> net(torch.rand(2, 1, 28, 28)).shape, net.training
+    (torch.Size([2, 10]), False)
+    >>> getattr(net, "surefoot_card").labels[0]
+    'T-shirt/top'
     """
     if str(name) in NETWORKS:
         found = _untrained(str(name), weights, _without_none(settings, classes=classes))

@@ -77,6 +77,14 @@ def save(
 
     Raises:
         SurefootError: the weights are not that network's, or it cannot be written.
+
+    >>> from surefoot.models import load
+    >>> net = build("mlp", features=4, classes=2)
+    >>> with TemporaryDirectory() as folder:
+    ...     kept = save(net, f"{folder}/mine", "mlp", settings={"features": 4, "classes": 2})
+    ...     again = load(f"{folder}/mine")
+    >>> bool((again(torch.ones(1, 4)) == kept(torch.ones(1, 4))).all())
+    True
     """
     if storage not in get_args(Storage):
         raise SurefootError(f"storage={storage!r}, choose one of {list(get_args(Storage))}")
