@@ -116,7 +116,7 @@ def _told(cards: Cards) -> str:
         doubt = standing["unreliable"]
         flag = f" **Unreliable**: {doubt}." if doubt else ""
         lines.append(
-            f"- **{name}**: {card['network']} {_settings(card)}, `{standing['method']}`, "
+            f"- **{name}**: {card['network']}{_settings(card)}, `{standing['method']}`, "
             f"{standing['source']}, by {standing['by']}. Worst found by {found}.{flag} "
             f"Made by `{card['command']}`; measured by `{standing['measured']['command']}`."
         )
@@ -125,4 +125,4 @@ def _told(cards: Cards) -> str:
 
 def _settings(card: Mapping[str, Any]) -> str:
     told = {k: v for k, v in card["settings"].items() if k in ("widths", "hidden", "units")}
-    return "(" + ", ".join(f"{k} {v}" for k, v in told.items()) + ")" if told else ""
+    return " (" + ", ".join(f"{k} {v}" for k, v in told.items()) + ")" if told else ""

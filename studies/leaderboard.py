@@ -23,7 +23,7 @@ import torch
 
 from studies import _board, attributional
 from studies._board_page import page
-from studies._cells import RESULTS, Cell, Found
+from studies._cells import RESULTS, Found
 from studies._tasks import Task, smoke, tasks
 from surefoot import SurefootError, models, train
 from surefoot.files import seal, write_whole
@@ -124,7 +124,9 @@ def _placed(name: str, card: Mapping[str, Any], weights: bytes) -> Path:
     return place / models.CARD
 
 
-def cell(name: str, which: str, root: Path | None, runs: Path, out: Path) -> Path:
+def cell(
+    name: str, which: str, root: Path | None, runs: Path, out: Path, results: Path = RESULTS
+) -> Path:
     """Save a network of the study of attributional robustness into a folder, with its card."""
     found = [one for one in attributional.cells("full", root) if one.name == which]
     weights = runs / "attributional" / "full" / which / "training" / "model.safetensors"
@@ -146,15 +148,14 @@ def cell(name: str, which: str, root: Path | None, runs: Path, out: Path) -> Pat
         "method": repr(attributional.objectives(task.epsilon)[arm]),
         "by": _board.BY,
         "command": f"python -m studies attributional --only {which} --root DATA",
-        "figures": _study_figures(found[0]),
+        "figures": _study_figures(found[0].file(results / "attributional")),
     }
     models.save(net, out, task.network, settings=settings, labels=samples.classes, about=about)
     return out
 
 
-def _study_figures(one: Cell) -> dict[str, float]:
+def _study_figures(path: Path) -> dict[str, float]:
     """What the study measured of the network before its weights were rounded."""
-    path = one.file(RESULTS / "attributional")
     if not path.is_file():
         return {}
     found = Found.load(path)
@@ -194,6 +195,7 @@ def options() -> argparse.ArgumentParser:
     each["add"].add_argument("folder", type=Path, nargs="?")
     each["cell"].add_argument("cell", help="of the study, such as fashion-mnist/igr/0")
     each["cell"].add_argument("--runs", type=Path, default=Path("runs/studies"))
+    each["cell"].add_argument("--results", type=Path, default=RESULTS, help="of the studies")
     each["found"].add_argument("examples", type=Path, help=".npz with `inputs`")
     each["found"].add_argument("--attack", required=True, help="what found them")
     each["found"].add_argument("--by", required=True, help="who")
@@ -210,7 +212,8 @@ def main() -> None:
             print(add(chosen.name, folder, chosen.root, protocol))
         elif chosen.command == "cell":
             with tempfile.TemporaryDirectory() as folder:
-                saved = cell(chosen.name, chosen.cell, chosen.root, chosen.runs, Path(folder))
+                places = chosen.runs, Path(folder), chosen.results
+                saved = cell(chosen.name, chosen.cell, chosen.root, *places)
                 print(add(chosen.name, saved, chosen.root, protocol))
         elif chosen.command == "found":
             by = f"{chosen.attack}, {chosen.by}"
