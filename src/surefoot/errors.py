@@ -74,5 +74,5 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     close = get_close_matches(str(name)[:100], known, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{meant}There are: {', '.join(known)}"
+    meant = f"did you mean {' or '.join(close)}? There are" if close else "there are"
+    return f"{meant}: {', '.join(known)}"

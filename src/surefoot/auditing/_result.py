@@ -187,7 +187,9 @@ class AuditResult:
         place = Folder(Path(folder))
         state = place.state()
         if state is None:
-            raise SurefootError(f"{folder} holds no result of an audit: there is no audit.json")
+            raise SurefootError(
+                f"the folder {str(folder)!r} holds no result of an audit: there is no audit.json"
+            )
         if "samples" not in state:
             state |= summed(place.records())
         return cls(place.parts, flat(state), place.gallery)
