@@ -41,8 +41,8 @@ def html(explanation: Explanation | Sentences, **choices: Any) -> str:
     >>> html(Gradient().explain(net, torch.rand(1, 3, 4, 4)))[:4]
     '<img'
     """
-    told = spoken(explanation, choices.get("features"), NOTEBOOK_ROWS)
-    explanation, choices["features"] = told
+    said = spoken(explanation, choices.get("features"), NOTEBOOK_ROWS)
+    explanation, choices["features"] = said
     several = parts(explanation)
     if len(several) > 1:
         told = choices.pop("features", None) or [None] * len(several)
