@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pages.release", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, help="a wheel and an sdist")
     parser.add_argument("--tag", help="of the release; compared with the version")
-    parser.add_argument("--torch", help="version to install first, such as 2.4.0; or oldest")
+    parser.add_argument("--torch", help="version to install first, such as 2.6.0; or oldest")
     parser.add_argument("--install", action="store_true", help="also in empty environments")
     settings = parser.parse_args(arguments)
     found = [*_written(settings.tag), *_packed(settings.files)]

@@ -147,7 +147,7 @@ def keeping() -> Iterator[None]:
 
 
 def _around() -> bool:
-    """Whether something handles what is saved; torch before 2.6 does not tell."""
+    """Whether something handles what is saved; older versions of torch (2.6) do not tell."""
     told = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return told is None or told(False) is not None
 
