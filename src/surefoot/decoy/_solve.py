@@ -150,7 +150,7 @@ def linearise(problem: Problem, u: Tensor, now: Tensor) -> Model:
     """Slopes at u by differences into the room there is, for the outputs that may bind first."""
     against, along = problem.span
     width = along - against
-    step = _STEP * width * torch.where(u + _STEP * width <= along, 1.0, -1.0).to(u)
+    step = _nudge(width, along - u)
     together = max(1, _TOGETHER // problem.rows)
     columns: list[Tensor] = []
     for start in range(0, u.shape[1], together):
@@ -161,8 +161,56 @@ def linearise(problem: Problem, u: Tensor, now: Tensor) -> Model:
     changes = torch.stack(columns, 1)
     if now.any():
         changes -= now[:, None]
+    return _tightest(changes, step, width, now)
+
+
+def learn(problem: Problem, probe: Tensor, count: int) -> Tensor:
+    """What the outputs (count, m) do at x if in each pass all features of one probe are nudged.
+
+    Args:
+        problem: of which the input and the box count.
+        probe: (F,), the pass of each feature; features of one are seen by outputs of their own.
+        count: of the passes.
+    """
+    step = _nudges(problem)[:-1]
+    found = []
+    for numbers in torch.arange(count, device=step.device).split(_TOGETHER):
+        rows = problem.x[:-1] + torch.where(probe == numbers[:, None], step, 0)
+        found.append(problem.deviate(rows))
+    return torch.cat(found)
+
+
+def gathered(problem: Problem, changes: Tensor, probe: Tensor, sees: Tensor) -> Model:
+    """The model of blocks at x from what `learn` found.
+
+    Args:
+        problem: the blocks, with the sign +1 all of them.
+        changes: (count, m), see `learn`.
+        probe: (F,), likewise.
+        sees: (B, n, L) bool, which of a block's outputs may see which of its features.
+    """
+    passes = torch.nn.functional.pad(probe, (0, 1))[problem.features]
+    own = changes[passes[:, :, None], problem.outputs[:, None]]
+    own.masked_fill_(~sees | problem.absent[:, None], 0)
+    against, along = problem.span
+    step = _nudges(problem)[problem.features]
+    return _tightest(own, step, along - against, own.new_zeros(problem.outputs.shape))
+
+
+def _nudges(problem: Problem) -> Tensor:
+    """How far each feature of the input is nudged, (F + 1,)."""
+    return _nudge(problem.high - problem.low, problem.high - problem.x)
+
+
+def _nudge(width: Tensor, ahead: Tensor) -> Tensor:
+    """A small step into a box of this width, back where there is no room ahead."""
+    return _STEP * width * torch.where(_STEP * width <= ahead, 1.0, -1.0).to(width)
+
+
+def _tightest(changes: Tensor, step: Tensor, width: Tensor, now: Tensor) -> Model:
+    """The model of the outputs that may bind first, from their changes (B, n, L) at each step."""
     scale = 1 / torch.where(step == 0, 1, step)
-    rows = kept_rows(now.shape[1], u.shape[1])
+    rows = kept_rows(now.shape[1], step.shape[1])
     size = torch.einsum("bnl,bnl,bn->bl", changes, changes, (scale * width).square())
     which = (size / (1 - now.abs()).clamp_min(0.05).square()).topk(rows, dim=1).indices
     kept = changes.gather(2, which[:, None].expand(-1, changes.shape[1], -1))
