@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -160,14 +161,9 @@ class Search:
         thorough = self._effort(self.plan.columns, reference.sample) == "thorough"
         if plan is None or thorough or plan.count * size > _SHARED:
             return None
-        problem = self._problem(reference, [self.plan.masks[0]])
-        probe = plan.probe.to(reference.clean.device)
-        changes = learn(problem, probe, plan.count)
-
-        def model(half: Problem) -> Model:
-            return gathered(half, changes, probe, plan.sees(half.features, half.outputs))
-
-        return model
+        plan = plan.to(reference.clean.device)
+        learnt = learn(self._problem(reference, [self.plan.masks[0]]), plan)
+        return partial(gathered, learnt=learnt, plan=plan)
 
     def _problem(self, reference: _Reference, masks: list[Mask]) -> Problem:
         x = single(reference.sample.flatten())

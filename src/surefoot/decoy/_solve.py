@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from surefoot.decoy._lp import Programmes, maximise
+from surefoot.decoy._stencil import Stencil
 
 _STEP = 1e-3  # of the finite differences, as a share of a feature's box
 _SLACK = 1e-3  # kept between the linear model and the constraint
@@ -161,45 +162,12 @@ def linearise(problem: Problem, u: Tensor, now: Tensor) -> Model:
     changes = torch.stack(columns, 1)
     if now.any():
         changes -= now[:, None]
-    return _tightest(changes, step, width, now)
-
-
-def learn(problem: Problem, probe: Tensor, count: int) -> Tensor:
-    """What the outputs (count, m) do at x if in each pass all features of one probe are nudged.
-
-    Args:
-        problem: of which the input and the box count.
-        probe: (F,), the pass of each feature; features of one are seen by outputs of their own.
-        count: of the passes.
-    """
-    step = _nudges(problem)[:-1]
-    found = []
-    for numbers in torch.arange(count, device=step.device).split(_TOGETHER):
-        rows = problem.x[:-1] + torch.where(probe == numbers[:, None], step, 0)
-        found.append(problem.deviate(rows))
-    return torch.cat(found)
-
-
-def gathered(problem: Problem, changes: Tensor, probe: Tensor, sees: Tensor) -> Model:
-    """The model of blocks at x from what `learn` found.
-
-    Args:
-        problem: the blocks, with the sign +1 all of them.
-        changes: (count, m), see `learn`.
-        probe: (F,), likewise.
-        sees: (B, n, L) bool, which of a block's outputs may see which of its features.
-    """
-    passes = torch.nn.functional.pad(probe, (0, 1))[problem.features]
-    own = changes[passes[:, :, None], problem.outputs[:, None]]
-    own.masked_fill_(~sees | problem.absent[:, None], 0)
-    against, along = problem.span
-    step = _nudges(problem)[problem.features]
-    return _tightest(own, step, along - against, own.new_zeros(problem.outputs.shape))
-
-
-def _nudges(problem: Problem) -> Tensor:
-    """How far each feature of the input is nudged, (F + 1,)."""
-    return _nudge(problem.high - problem.low, problem.high - problem.x)
+    scale = 1 / torch.where(step == 0, 1, step)
+    rows = kept_rows(now.shape[1], u.shape[1])
+    size = torch.einsum("bnl,bnl,bn->bl", changes, changes, (scale * width).square())
+    which = (size / (1 - now.abs()).clamp_min(0.05).square()).topk(rows, dim=1).indices
+    kept = changes.gather(2, which[:, None].expand(-1, changes.shape[1], -1))
+    return Model((kept * scale[..., None]).mT.contiguous(), which)
 
 
 def _nudge(width: Tensor, ahead: Tensor) -> Tensor:
@@ -207,19 +175,56 @@ def _nudge(width: Tensor, ahead: Tensor) -> Tensor:
     return _STEP * width * torch.where(_STEP * width <= ahead, 1.0, -1.0).to(width)
 
 
-def _tightest(changes: Tensor, step: Tensor, width: Tensor, now: Tensor) -> Model:
-    """The model of the outputs that may bind first, from their changes (B, n, L) at each step."""
-    scale = 1 / torch.where(step == 0, 1, step)
-    rows = kept_rows(now.shape[1], step.shape[1])
-    size = torch.einsum("bnl,bnl,bn->bl", changes, changes, (scale * width).square())
-    which = (size / (1 - now.abs()).clamp_min(0.05).square()).topk(rows, dim=1).indices
-    kept = changes.gather(2, which[:, None].expand(-1, changes.shape[1], -1))
-    return Model((kept * scale[..., None]).mT.contiguous(), which)
-
-
 def kept_rows(outputs: int, features: int) -> int:
     """How many of a block's outputs its linear model keeps."""
     return min(outputs, max(_LEAST_ROWS, 4 * features))
+
+
+class Learnt(NamedTuple):
+    """What the outputs do at the input if places are nudged, one at a time in an output's eyes.
+
+    Attributes:
+        changes: (count, m), in each pass of the stencil.
+        energy: (count / channels, m), their squares, all channels of a place together.
+        step: (F + 1,), how far each feature was nudged.
+    """
+
+    changes: Tensor
+    energy: Tensor
+    step: Tensor
+
+
+def learn(problem: Problem, plan: Stencil) -> Learnt:
+    """Nudge all features that the stencil allows at once; of the problem its input counts."""
+    step = _nudge(problem.high - problem.low, problem.high - problem.x)
+    together = plan.channels * max(1, _TOGETHER // plan.channels)
+    changes = energy = step.new_empty(0)
+    for numbers in torch.arange(plan.count, device=step.device).split(together):
+        rows = problem.x + torch.where(plan.passes == numbers[:, None], step, 0)
+        found = problem.deviate(rows[:, :-1])
+        if not len(changes):  # written where they stay: put together they would be there twice
+            changes = found.new_empty(plan.count, found.shape[1])
+            energy = found.new_empty(plan.count // plan.channels, found.shape[1])
+        changes[numbers] = found
+        squares = found.square().view(-1, plan.channels, found.shape[1]).sum(1)
+        energy[numbers[:: plan.channels] // plan.channels] = squares
+    return Learnt(changes, energy, step)
+
+
+def gathered(problem: Problem, learnt: Learnt, plan: Stencil) -> Model:
+    """The model at the input of blocks with the sign +1, like that of `linearise`."""
+    features, outputs = problem.features, problem.outputs
+    passes, places = plan.passes[features], features[:, :: plan.channels]
+    near = learnt.energy[plan.passes[places][:, :, None] // plan.channels, outputs[:, None]]
+    size = near.masked_fill_(~plan.sees(places, outputs), 0).sum(1)
+    rows = kept_rows(outputs.shape[1], features.shape[1])
+    which = size.masked_fill_(problem.absent, 0).topk(rows, dim=1).indices
+    kept, absent = outputs.gather(1, which), problem.absent.gather(1, which)
+    slopes = learnt.changes[passes[:, None], kept[:, :, None]]
+    step = learnt.step[features]
+    slopes /= torch.where(step == 0, 1, step)[:, None]
+    slopes.masked_fill_(~plan.sees(features, kept).mT | absent[:, :, None], 0)
+    return Model(slopes, which)
 
 
 def _unit(k: int, like: Tensor) -> Tensor:
