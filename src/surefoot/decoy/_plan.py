@@ -103,17 +103,17 @@ def plan_masks(
         axis(run, inputs, dim, start, patch)
         for dim, start in zip(maps.place_axes(layout), starts, strict=True)
     ]
-    if settings.stride is None:
-        starts = [_inside(*each, patch) for each in zip(axes, starts, strict=True)]
-    grid = Grid(tuple(inputs.shape[1:]), layout, trunk(inputs, extra).shape[1:], starts, patch)
-    counts = _counts(axes, starts, patch, settings.decoys // 2)
+    free = settings.stride is None
+    laid = [_inside(a, s, patch) if free else s for a, s in zip(axes, starts, strict=True)]
+    grid = Grid(tuple(inputs.shape[1:]), layout, trunk(inputs, extra).shape[1:], laid, patch)
+    counts = _counts(axes, laid, patch, settings.decoys // 2)
     masks = grid.masks(axes, counts)
-    if settings.stride is None:
+    if free and laid == starts:
         masks = grid.scattered(axes, counts, settings.seed) or masks
     seen = torch.ones(places, dtype=torch.bool, device=_CPU)
     plan = Plan(masks, None, places, patch, layout, seen)
     found = stencil(axes, grid.sample, grid.outputs, layout)
-    return replace(plan, stencil=found) if found and found.count < plan.passes else plan
+    return replace(plan, stencil=found) if found.count < plan.passes else plan
 
 
 def _inside(axis_: Axis, starts: list[int], patch: int) -> list[int]:
