@@ -23,8 +23,9 @@ lint: $(VENV)/dev.done
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Warnings are errors, links and anchors are checked: mkdocs.yml.
+# Warnings are errors, links and anchors are checked: mkdocs.yml. The leaderboard is what cards say.
 docs: $(VENV)/dev.done
+	$(BIN)/python -m studies.leaderboard page --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo "The site is site/index.html."
 

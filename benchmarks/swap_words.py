@@ -9,7 +9,8 @@ and IntegratedGradients of 8 points, sum of absolutes over a word's numbers. Nei
 nearest eight of the network's own embedding.
 
 The protocol is that of Ivankay et al. (ICLR 2022): words in the order of what masking them does,
-the worst neighbour that keeps the label; against random neighbours, random order, and both. PCC is
+the worst neighbour that keeps the label; against random neighbours, random order, and both. "Four
+runs" keep each sentence's worst of that order and three random ones. PCC is
 Pearson's r of the two maps, "top 12" what is shared of the twelve largest of 40 places; lower is
 more damage.
 """
@@ -33,6 +34,7 @@ EXPLAINERS = {
 }
 CHOICES = {
     "importance, worst": {},
+    "four runs, worst": {"restarts": 4},
     "importance, random word": {"choice": "random"},
     "random order, worst": {"order": "random"},
     "random": {"order": "random", "choice": "random"},

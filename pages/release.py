@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 WANTED = ("pyproject.toml", "LICENSE", "README.md", "src/surefoot/py.typed")
+LARGEST = 3_000_000  # bytes of a wheel: larger networks are files of a release, beside it
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,6 +68,8 @@ def _packed(files: list[Path]) -> Iterator[str]:
     """What wheel and sdist must hold, and must not."""
     for file in files:
         if file.suffix == ".whl":
+            if file.stat().st_size > LARGEST:
+                yield f"{file.name} has {file.stat().st_size} bytes, more than {LARGEST}"
             with zipfile.ZipFile(file) as archive:
                 names = archive.namelist()
             if "surefoot/py.typed" not in names:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Length:
 
     steps: int = 4000
     batch: int = 64
-    images: int = 200
+    images: int = 100
     hard: int = 30
     accuracy: int = 10_000
     attack_steps: int = 50
@@ -44,12 +44,21 @@ class Length:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is explained, and how it is attacked and measured."""
+    """What is explained, and how it is attacked and measured.
+
+    Attributes:
+        explainers: whose maps are attacked.
+        attacks: on all images that are measured.
+        metrics: of maps, and of maps before and after.
+        hard: attacks on a few of the images.
+        clean: explainers whose maps are measured as they are.
+    """
 
     explainers: Mapping[str, Any]
     attacks: Mapping[str, Any]
     metrics: Any
     hard: Mapping[str, Any]
+    clean: Mapping[str, Any] = field(default_factory=dict)
 
 
 def cell(
@@ -90,6 +99,9 @@ def _run(
     net.eval()
     trained = time.process_time() - began
     audits = [_audit(net, test, length.images, measures, measures.attacks, folder / "audit")]
+    if measures.clean:
+        alone = replace(measures, explainers=measures.clean)
+        audits.append(_audit(net, test, length.images, alone, {}, folder / "clean"))
     if length.hard:
         audits.append(_audit(net, test, length.hard, measures, measures.hard, folder / "hard"))
     facts = {
@@ -97,7 +109,9 @@ def _run(
         "network": f"{task.network} {dict(task.options)}",
         "loop": repr(loop),
         "attacks": {name: repr(one) for name, one in {**measures.attacks, **measures.hard}.items()},
-        "explainers": {name: repr(one) for name, one in measures.explainers.items()},
+        "explainers": {
+            name: repr(one) for name, one in {**measures.explainers, **measures.clean}.items()
+        },
         "weights": hashlib.sha256(_bytes(net)).hexdigest()[:16],
         **made_by(),
         "training, seconds of processor": round(trained, 1),

@@ -46,7 +46,7 @@ def objectives(epsilon: float) -> dict[str, train.Objective]:
         "cacr-wacr": train.AttributionalRegularizers(**path, weight=0.1),
         "scaat": train.SCAAT(epsilon, steps=5),
         "attributional-at": train.AttributionalAT(
-            train.PGD(epsilon, steps=5, step_size=0.5 * epsilon), weight=15
+            train.PGD(epsilon, steps=5, step_size=0.5 * epsilon), weight=30
         ),
     }
 
@@ -57,7 +57,8 @@ def measures(task: Task, length: Length) -> Measures:
     budget = Linf(epsilon, steps=steps)
     rar = Linf(epsilon, steps=2 * steps, step_size=epsilon / 10)
     return Measures(
-        explainers={"ig": explain.IntegratedGradients(steps=20), "gradient": explain.Gradient()},
+        explainers={"ig": explain.IntegratedGradients(steps=20)},
+        clean={"gradient": explain.Gradient()},
         attacks={
             "topk": attack.TopK(budget, k=task.k),
             "rar": attack.TopK(rar, k=task.k, beta=1.0, keep="kendall"),

@@ -199,9 +199,9 @@ def test_a_class_that_is_none(tmp_path):
 def test_unknown_names_splits_and_options(tmp_path):
     with pytest.raises(SurefootError, match="did you mean fashion-mnist"):
         data.load("fashion-mnst")
-    with pytest.raises(SurefootError, match=r"'nope' is unknown; There are: .*hf:NAME"):
+    with pytest.raises(SurefootError, match=r"'nope' is unknown; there are: .*hf:NAME"):
         data.load("nope")
-    with pytest.raises(SurefootError, match=r"mnist has no option 'sise'; There are: download"):
+    with pytest.raises(SurefootError, match=r"mnist has no option 'sise'; there are: download"):
         data.load("mnist", sise=3)
     for name in ("mnist", "cifar10", "nsl-kdd", "pcam", "imagenet", "sentence-polarity"):
         with pytest.raises(SurefootError, match=rf"{name} has no split 'training'; expected one"):

@@ -99,11 +99,21 @@ def few(load):
     return loaded
 
 
+def text_classifier(folder):
+    """A network and a tokenizer of transformers, as a reader has them."""
+    from tests import test_sentences  # noqa: PLC0415 (an extra's)
+
+    test_sentences.bert().save_pretrained(folder)
+    test_sentences.tokenizer().save_pretrained(folder)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_blocks_of_python_run(page, given):
     text = (ROOT / page).read_text(encoding="utf-8")
     for package in re.findall(r"<!-- needs (\w+) -->", text):
         pytest.importorskip(package)
+    if '"my-classifier"' in text:
+        text_classifier("my-classifier")
     names = dict(given)
     exec(BEFORE.get(page, ""), names)  # noqa: S102 (our own)
     for number, block in enumerate(blocks(page, "python")):

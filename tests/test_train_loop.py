@@ -554,7 +554,7 @@ def test_settings_out_of_range(loop, says):
         ),
         (
             {"held_out": images(8), "best_by": "kendall", "validation": Validation(audited=0)},
-            "There are: accuracy, adversarial_accuracy$",
+            "there are: accuracy, adversarial_accuracy$",
         ),
     ],
     ids=lambda value: str(value)[:40],
@@ -583,7 +583,7 @@ def test_a_validation_of_ones_own_tells_its_figures_when_it_is_made():
     data = (network(), train.Natural(), images(), Loop(1, batch=10))
     trained = fit(*data, held_out=images(8), validation=Own(), best_by="own")
     assert trained.figures == {"own": 1}
-    with pytest.raises(SurefootError, match="There are: own"):
+    with pytest.raises(SurefootError, match="there are: own"):
         fit(*data, held_out=images(8), validation=Own())
 
 

@@ -32,6 +32,11 @@ class Budget(Recipe, ABC):
         random_start: whether the first run, too, starts at a random point.
         mask: 1 where entries may change and 0 where not, broadcastable to the inputs; None lets
             all change. Of several inputs a tuple of one for each.
+
+    >>> from surefoot.attack import Linf
+    >>> budget = Linf(0.1, steps=10, bounds=(-1, 1))
+    >>> isinstance(budget, Budget), budget.norm, budget.length(0), round(budget.length(9), 3)
+    (True, 'linf', 0.1, 0.01)
     """
 
     norm: ClassVar[str]

@@ -9,7 +9,16 @@ _LONGEST = 1500
 
 
 class SurefootError(ValueError):
-    """Something given cannot be used; the message says what came, what was expected, what to do."""
+    """Something given cannot be used; the message says what came, what was expected, what to do.
+
+    >>> from surefoot.metric import topk_intersection
+    >>> import torch
+    >>> try:
+    ...     topk_intersection(torch.ones(1, 3), torch.ones(1, 3), k=5)
+    ... except SurefootError as error:
+    ...     print(error)
+    k=5, but a map has 3 entries; give 1 to 3, or a share such as 0.1
+    """
 
     def __init__(self, message: object = "") -> None:
         text = str(message)
@@ -19,11 +28,23 @@ class SurefootError(ValueError):
 
 
 class SurefootWarning(UserWarning):
-    """The call succeeded, but its result may not mean what it seems to mean."""
+    """The call succeeded, but its result may not mean what it seems to mean.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", SurefootWarning)  # to stop where a result may mislead
+    """
 
 
 class MissingExtraError(SurefootError, ImportError):
-    """An optional package is not installed; the message holds the install command."""
+    """An optional package is not installed; the message holds the install command.
+
+    >>> optional("no_such_package", "cli")
+    Traceback (most recent call last):
+        ...
+    surefoot.errors.MissingExtraError: no_such_package is not installed; install it with: \
+pip install "surefoot[cli]"
+    """
 
 
 def optional(module: str, extra: str) -> ModuleType:
@@ -31,6 +52,9 @@ def optional(module: str, extra: str) -> ModuleType:
 
     Raises:
         MissingExtraError: `module` is not installed.
+
+    >>> optional("json", "cli").dumps([1])
+    '[1]'
     """
     try:
         return importlib.import_module(module)
@@ -50,5 +74,5 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     close = get_close_matches(str(name)[:100], known, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{meant}There are: {', '.join(known)}"
+    meant = f"did you mean {' or '.join(close)}? There are" if close else "there are"
+    return f"{meant}: {', '.join(known)}"

@@ -70,6 +70,8 @@ def in_training(model: nn.Module) -> Iterator[str]:
         if kind(module) == "exported":
             inside |= {id(part) for part in module.modules()}
             yield from (f"{name}: {node}" for node in training_nodes(module.graph))
+        elif "_orig_mod" in module._modules:
+            continue  # torch.compile's wrapper, whose own flag before torch 2.5 follows nothing
         elif id(module) not in inside and getattr(module, "training", False):
             yield name or "the model"
 

@@ -27,6 +27,11 @@ class Agreement:
         finite: (N, ...), by differences.
         exact: (N, ...), by double backward.
         beta: of the surrogate both were taken on, None for the model itself.
+
+    >>> same = torch.ones(1, 2)
+    >>> Agreement(torch.ones(1), torch.ones(1), same, same, beta=None)
+    Agreement(on the model itself: cosine 1.000000 (lowest 1.000000), same sign 100.00% (lowest \
+100.00%))
     """
 
     cosine: Tensor

@@ -34,6 +34,10 @@ class AutoAttack(PredictionAttack):
         attacks: names of single attacks, such as ("apgd-ce", "square"), in place of a version.
         batch_size: inputs at once; results depend on it.
         seed: of all its draws. The global random state is put back afterwards.
+
+    >>> from surefoot.attack import Linf
+    >>> AutoAttack(Linf(0.03), attacks=("apgd-ce", "square"))
+    AutoAttack(Linf(0.03), attacks=('apgd-ce', 'square'))
     """
 
     version: Version = field(default="standard", kw_only=True)

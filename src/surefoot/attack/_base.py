@@ -71,6 +71,12 @@ class AttributionAttack(Recipe, ABC):
         subset: decoys drawn for each step; None takes all.
         trace: whether the result holds the attack's own score after each step.
         progress: True for a bar, or a callable that gets the steps done and their number.
+
+    >>> from surefoot.attack import Linf, MassCenter, TopK
+    >>> issubclass(TopK, AttributionAttack), issubclass(MassCenter, AttributionAttack)
+    (True, True)
+    >>> TopK(Linf(0.1), k=0.02, restarts=3)
+    TopK(Linf(0.1), k=0.02, restarts=3)
     """
 
     lower_is_damage: ClassVar[bool] = True

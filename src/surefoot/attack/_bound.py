@@ -19,7 +19,15 @@ _NORMS: dict[str, type[Budget]] = {"Linf": Linf, "L2": L2}
 
 @dataclass(frozen=True)
 class BoundAttack:
-    """An attack with its model, in the form of captum's perturbations; see `bind`."""
+    """An attack with its model, in the form of captum's perturbations; see `bind`.
+
+    >>> import torch
+    >>> from surefoot.attack import PGD
+    >>> bound = bind(PGD(Linf(0.1, steps=3)), torch.nn.Linear(2, 2).eval())
+    >>> moved = bound.perturb(torch.full((1, 2), 0.5), target=0)
+    >>> bool(((moved - 0.5).abs() <= 0.1 + 1e-6).all())
+    True
+    """
 
     attack: PredictionAttack
     forward_func: Callable[..., Any]

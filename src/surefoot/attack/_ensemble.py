@@ -30,7 +30,7 @@ _NOTHING = "no change"
 _BASE = "attack on the base map"
 _HALVINGS = 6
 _CANDIDATES = 2  # kept of each sample: one may lose its prediction in another batch
-_OF_DECOYS = 10  # fresh decoys choose among them
+_OF_DECOYS = 16  # members, one each: fresh decoys choose among them
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,8 +119,9 @@ class Ensemble(AttributionAttack):
         """Each sample's best iterate of all members."""
         self._check()
         fixed = checks.check_maps(case, held["clean"])
-        slots = _OF_DECOYS if isinstance(case.explainer, Decoy) else _CANDIDATES
-        best = Found(case.request.inputs, slots)
+        decoys = isinstance(case.explainer, Decoy)
+        slots = _OF_DECOYS if decoys else _CANDIDATES
+        best = Found(case.request.inputs, slots, apart=decoys)
         if budget.radius == 0:
             best.begin(_NOTHING)
             best.note(*self._nothing(case))

@@ -13,6 +13,8 @@ class Found(Best):
     """Each sample's best iterates, with the member that each came from.
 
     Attributes:
+        apart: whether a member holds one slot of a sample at most, so that those who judge by other
+            maps than the search's choose among members and not among one's last steps.
         at_work: the member that searches now.
         names: of all members, as they came to work.
         reached: for each of them, the most damage that it found by itself, (N,).
@@ -21,6 +23,7 @@ class Found(Best):
         lost_damage: (N,), its damage; minus infinity where there is none.
     """
 
+    apart: bool = False
     at_work: int = -1
     names: list[str] = field(default_factory=list)
     reached: list[Tensor] = field(default_factory=list)
@@ -63,6 +66,12 @@ class Found(Best):
         worse = ~kept & (damage > self.lost_damage[which])
         self.lost_damage[which[worse]] = damage[worse]
         self.lost[which[worse]] = points[worse]
+
+    def slot(self, which: Tensor) -> Tensor:
+        """The worst slot of each sample, or the one that the member at work holds."""
+        mine = self.members[:, which] == self.at_work
+        held = mine.any(0) & self.apart
+        return torch.where(held, mine.to(torch.uint8).argmax(0), super().slot(which))
 
     def member_of(self, inputs: Tensor, kept: Tensor) -> Tensor:
         """Which member found each of the chosen inputs (N, ...), (N,); -1 for none."""

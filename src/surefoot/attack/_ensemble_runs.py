@@ -18,6 +18,9 @@ from surefoot.budget import Box, Budget
 from surefoot.explain import Decoy, Gradient
 from surefoot.progress import Report
 
+# About half of what the default attack on a decoy map costs lies outside its steps: the attack on
+# the base map, and the decoys of its candidates.
+_OF_DECOYS = 1.5
 _MOVED_AT_ONCE = ("mass", "swap")  # objectives that have a slope at the clean input
 
 
@@ -109,7 +112,8 @@ class Runs:
         What is spent counts sample by sample, so that samples do not influence each other.
         """
         trials, draws = Trials(), itertools.count(1)
-        total = round(stages[-1].cost * self.budget.steps)
+        more = _OF_DECOYS if isinstance(self.case.explainer, Decoy) else 1.0
+        total = round(more * stages[-1].cost * self.budget.steps)
         for stage in stages:
             for way in self._suited(stage.ways):
                 if way not in trials.ways:
@@ -117,7 +121,7 @@ class Runs:
                     progress(min(total, round(trials.spent_most * self.budget.steps)), total)
             for member in itertools.cycle(stage.members):
                 chosen = trials.chosen(member.rank)
-                able = trials.able(chosen, stage.cost)
+                able = trials.able(chosen, more * stage.cost)
                 if not able[self.best.open(self.goals[0].enough)].any():
                     break
                 self._member(member, trials, torch.where(able, chosen, -1), next(draws))

@@ -32,6 +32,17 @@ class Manipulation(AttributionAttack):
         towards: the map h_t, shaped like one reduced map (H, W), (T,) or (F,), or with a leading
             N; not negative, in any scale.
         output_weight: w.
+
+    >>> from surefoot.attack import Linf
+    >>> from surefoot.explain import Gradient
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(6, 20), torch.nn.ReLU(), torch.nn.Linear(20, 2))
+    >>> towards = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])  # all on the last field
+    >>> attack = Manipulation(Linf(0.2, steps=9), towards=towards)
+    >>> found = attack(net.eval(), torch.rand(2, 6), None, Gradient())
+    >>> shares = [found_map.abs().div(found_map.abs().sum()) for found_map in found.after]
+    >>> round(float((shares[0] - towards).square().sum() - found.scores["distance"][0]), 6) + 0.0
+    0.0
     """
 
     own_score = "distance"

@@ -96,7 +96,7 @@ def _nearest(
 
 
 def read_synonyms(path: str | Path, vocabulary: Mapping[str, int]) -> dict[int, tuple[int, ...]]:
-    """What may stand for each token, from a file of groups of words that mean the same.
+    r"""What may stand for each token, from a file of groups of words that mean the same.
 
     Args:
         path: of a text file in UTF-8, a group a line, words apart by spaces, tabs or commas.
@@ -104,6 +104,12 @@ def read_synonyms(path: str | Path, vocabulary: Mapping[str, int]) -> dict[int, 
 
     Raises:
         SurefootError: the file cannot be read, or no group has two known words.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(f"{folder}/words.txt").write_text("good fine decent\nbad, awful")
+    ...     read_synonyms(f"{folder}/words.txt", {"good": 2, "fine": 3, "bad": 4})
+    {2: (3,), 3: (2,)}
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()

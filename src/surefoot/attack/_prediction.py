@@ -26,6 +26,14 @@ class PredictionResult:
         inputs: (N, ...), each sample's worst iterate, or the clean input where that is worst.
         labels: (N,), what should be predicted; of a targeted attack what should not.
         predictions: (N,), what is.
+
+    >>> from surefoot.attack import FGSM, Linf
+    >>> net = nn.Linear(2, 2).eval()
+    >>> _ = nn.init.eye_(net.weight), nn.init.zeros_(net.bias)
+    >>> inputs = torch.tensor([[0.5, 0.4], [0.9, 0.1]])
+    >>> found = FGSM(Linf(0.1))(net, inputs, torch.tensor([0, 0]))
+    >>> found.predictions, found.robust
+    (tensor([1, 0]), tensor([False,  True]))
     """
 
     attack: Recipe
@@ -72,6 +80,11 @@ class PredictionAttack(Recipe, ABC):
     Args:
         budget: an `Linf` or `L2`.
         targeted: whether the labels given are the classes wanted, in place of those to be lost.
+
+    >>> from surefoot.attack import PGD, Linf
+    >>> attack = PGD(Linf(0.1, steps=5), targeted=True)
+    >>> isinstance(attack, PredictionAttack), attack
+    (True, PGD(Linf(0.1, steps=5), targeted=True))
     """
 
     budget: Budget

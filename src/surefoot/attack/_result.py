@@ -39,6 +39,16 @@ class AttackResult:
         member: (N,), which of `members` found each sample's input, -1 where none did; None for an
             attack that has none.
         members: their names.
+
+    >>> from surefoot.attack import Linf, TopK
+    >>> from surefoot.explain import Gradient
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 2))
+    >>> found = TopK(Linf(0.1, steps=5), k=4)(net.eval(), torch.rand(3, 20), None, Gradient())
+    >>> len(found), found.inputs.shape, sorted(found.scores)[-1]
+    (3, torch.Size([3, 20]), 'topk_intersection')
+    >>> len(found[0]), bool((found.scores["topk_intersection"] <= 1).all())
+    (1, True)
     """
 
     attack: "AttributionAttack"

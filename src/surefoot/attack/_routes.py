@@ -30,6 +30,12 @@ class Routes:
         flat: whether the model itself has no curvature, as a network of ReLUs with a linear score.
         beta: of the softplus that attacks put in place of the model's kinks, None for none.
         agreement: of the two ways, where both are open, at the best of three steps.
+
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).double().eval()
+    >>> routes = second_order_routes(net, torch.rand(2, 4).double())
+    >>> routes.best, routes.exact, routes.flat
+    ('finite', None, False)
     """
 
     exact: str | None

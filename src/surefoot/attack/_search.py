@@ -254,10 +254,13 @@ class Best:
         return self.traces[-1]
 
     def note(self, which: Tensor, points: Tensor, damage: Tensor, kept: Tensor) -> None:
-        """Remember the iterates that are better than the worst of what there was."""
-        damage = damage.to(self.damage)
-        least, slot = self.damage[:, which].min(0)
-        better = kept & (damage > least)
+        """Remember the iterates that are better than those whose slots they would take."""
+        damage, slot = damage.to(self.damage), self.slot(which)
+        better = kept & (damage > self.damage[slot, which])
         where = slot[better], which[better]
         self.damage[where] = damage[better]
         self.inputs[where] = points[better]
+
+    def slot(self, which: Tensor) -> Tensor:
+        """The slots that a next iterate of samples `which` may take, (n,): the worst of each."""
+        return self.damage[:, which].argmin(0)

@@ -40,6 +40,11 @@ class Swapped:
         after: (N, T), of the others, at the same places.
         scores: by name, each (N,): similarities of the two.
         target: (N,), the explained class; the prediction is kept throughout.
+
+    >>> clean, other, one = torch.tensor([[4, 5]]), torch.tensor([[4, 6]]), torch.ones(1, 2)
+    >>> left = {"cosine": torch.ones(1)}
+    >>> Swapped(clean, other, clean != other, one, one, left, target=torch.tensor([0]))
+    Swapped(1 sentences, 50% of the places, mean cosine=1.000)
     """
 
     originals: Tensor

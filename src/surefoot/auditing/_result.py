@@ -33,6 +33,17 @@ class AuditResult:
         settings: recipes of explainers, attacks and metrics by name, seeds, the numbers of samples
             seen, classified correctly and used, versions: all of it as JSON has it.
         gallery: gives the samples that held best, middling and worst, as pictures.
+
+    >>> import surefoot
+    >>> import torch
+    >>> from surefoot import explain
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Linear(6, 2).eval()
+    >>> inputs = torch.rand(8, 6)
+    >>> data = [(inputs, net(inputs).argmax(1))]
+    >>> result = surefoot.audit(net, data, explainers=[explain.Gradient()], metrics=["gini"])
+    >>> len(result), sorted(set(result.frame()["metric"]))
+    (8, ['gini'])
     """
 
     parts: InMemory | OnDisk
@@ -176,7 +187,9 @@ class AuditResult:
         place = Folder(Path(folder))
         state = place.state()
         if state is None:
-            raise SurefootError(f"{folder} holds no result of an audit: there is no audit.json")
+            raise SurefootError(
+                f"the folder {str(folder)!r} holds no result of an audit: there is no audit.json"
+            )
         if "samples" not in state:
             state |= summed(place.records())
         return cls(place.parts, flat(state), place.gallery)

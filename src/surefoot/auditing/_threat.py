@@ -32,6 +32,9 @@ class Threat(NamedTuple):
         scope: "untargeted" (any other explanation), "semi-targeted" (one with a property),
             "targeted" (a certain one), or "none".
         knowledge: "adaptive", "transferred", "blind" (random signs), or "none".
+
+    >>> tuple(Threat(scope="targeted"))
+    ('input', 'prediction-preserving', 'targeted', 'adaptive')
     """
 
     manipulates: str = "input"
@@ -66,6 +69,11 @@ class Transferred(Recipe):
     Args:
         attack: on explanations.
         source: the explainer that is attacked.
+
+    >>> from surefoot.attack import Linf, TopK
+    >>> from surefoot.explain import Gradient
+    >>> Transferred(TopK(Linf(0.1)), source=Gradient()).threat.knowledge
+    'transferred'
     """
 
     attack: AttributionAttack

@@ -60,6 +60,10 @@ class Processes(Executor):
         threads: of each; None shares out this process's.
         devices: such as ("cuda:0", "cuda:1"), shared out in turn; none leaves models where they
             are.
+
+    >>> with Processes(2, threads=1) as pool:  # as executor= of an audit; processes start when used
+    ...     pool.number
+    2
     """
 
     def __init__(self, number: int, threads: int | None = None, devices: Sequence[str] = ()):

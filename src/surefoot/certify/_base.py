@@ -19,7 +19,12 @@ C = TypeVar("C", bound=Certificate)
 
 @dataclass(frozen=True, repr=False)
 class Certifier(Recipe, ABC, Generic[C]):
-    """Settings that a certificate is made with; samples do not influence each other."""
+    """Settings that a certificate is made with; samples do not influence each other.
+
+    >>> from surefoot.certify import Exact, Smoothed
+    >>> issubclass(Exact, Certifier), issubclass(Smoothed, Certifier)
+    (True, True)
+    """
 
     def __call__(
         self,

@@ -31,6 +31,13 @@ class Certificate:
             away, with the same probability; see the recipe for what is compared with what.
         maps: how many maps (or, if exact, bounds of gradients) each sample took.
         layout: what the axes of the inputs mean.
+
+    >>> from surefoot.certify import Exact
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Linear(4, 2).double().eval()  # linear: one map everywhere
+    >>> c = Exact(Gradient(), radius=0.1, k=2)(net, torch.rand(3, 4).double())
+    >>> len(c), c.mask.shape, float(c.certified.min()), c.failure
+    (3, torch.Size([3, 4]), 1.0, 0.0)
     """
 
     recipe: Recipe

@@ -46,6 +46,14 @@ def map_bounds(
 
     Raises:
         SurefootError: another explainer; what `gradient_bounds` raises.
+
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).double().eval()
+    >>> inputs, explainer = torch.rand(1, 4).double(), IntegratedGradients(steps=4)
+    >>> low, high = map_bounds(explainer, net, inputs, 0, radius=0.01)
+    >>> near = explainer(net, (inputs + 0.01).clamp(0, 1), 0)
+    >>> bool(((low <= near) & (near <= high)).all())
+    True
     """
     request = gradients.query(model, inputs, target, extra, create_graph=False)
     checks.check_bounds(request.inputs, bounds)

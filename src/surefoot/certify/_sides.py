@@ -35,6 +35,13 @@ class Sides:
         random: (N,), what random signs leave, on average over draws.
         target: (N,), the explained class.
         reasons: why there is no floor, or no published loop.
+
+    >>> from surefoot.attack import Linf
+    >>> from surefoot.explain import Gradient
+    >>> one = torch.ones(2)
+    >>> found = Sides(Gradient(), Linf(0.1), 0.2 * one, 0.4 * one, 0.5 * one, 0.9 * one, one.long())
+    >>> {name: round(value, 3) for name, value in found.means().items()}
+    {'floor': 0.2, 'ensemble': 0.4, 'published': 0.5, 'random': 0.9}
     """
 
     explainer: Explainer

@@ -36,6 +36,15 @@ class Frequencies(Certificate):
     Attributes:
         frequency: how often a place was among the top k, float64, in [0, 1], one a place: the map
             of the smoothed explainer.
+
+    >>> from torch import nn
+    >>> from surefoot.explain import Gradient
+    >>> net = nn.Linear(4, 2).eval()
+    >>> c = Smoothed(Gradient(), k=2, sigma=0.1)(net, torch.rand(3, 4))
+    >>> sorted(set(c.frequency.flatten().tolist()))  # a linear network has one map everywhere
+    [0.0, 1.0]
+    >>> bool((c.overlap_at(0.05) >= c.overlap_at(0.1)).all())
+    True
     """
 
     frequency: Tensor = field(kw_only=True)

@@ -93,7 +93,8 @@ def find_class(text: str, labels: tuple[str, ...] | None) -> int:
         raise SurefootError(f"--target={text} is a name, but no names are known: pass --labels")
     lowered = [label.lower() for label in labels]
     if text.lower() not in lowered:
-        close = suggest(text, labels).partition("There are:")[0]
+        close, found, _ = suggest(text, labels).partition("There are:")
+        close = close if found else ""
         raise SurefootError(f"--target={text} is no class; {close}expected an index or a name")
     return lowered.index(text.lower())
 

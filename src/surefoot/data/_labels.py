@@ -38,10 +38,16 @@ def imagenet_labels() -> list[str]:
 
 
 def load_labels(path: str | Path) -> list[str]:
-    """Class names from a file: one a line, or a JSON list.
+    r"""Class names from a file: one a line, or a JSON list.
 
     Raises:
         SurefootError: the file cannot be read, or holds no names.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(f"{folder}/labels.txt").write_text("cat\ndog\n")
+    ...     load_labels(f"{folder}/labels.txt")
+    ['cat', 'dog']
     """
     try:
         text = read_text(path)

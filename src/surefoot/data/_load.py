@@ -68,6 +68,14 @@ def load(name: str, split: str = "train", root: Root = None, **options: Any) -> 
         SurefootError: an unknown name, split or option, or files that are missing (the message
             says how to get them) or damaged.
         MissingExtraError: the package that reads it is not installed.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> with TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/mine.npz", x=np.zeros((6, 4, 4), np.uint8), y=np.arange(6) % 2)
+    ...     found = load(f"arrays:{folder}/mine.npz", split="all")
+    >>> len(found), found[0][0].shape
+    (6, torch.Size([1, 4, 4]))
     """
     found = _found(name)
     known = [n for n, p in inspect.signature(found).parameters.items() if p.kind is p.KEYWORD_ONLY]

@@ -46,6 +46,9 @@ def photographs() -> list[tuple[str, Path]]:
 
     Raises:
         MissingExtraError: none of the packages is installed.
+
+    >>> [name for name, path in photographs()][:2]
+    ['chelsea', 'coffee']
     """
     places = [(name, _inside(package, path)) for name, package, path in _KNOWN]
     found = [(name, path) for name, path in places if path is not None]
@@ -61,6 +64,9 @@ def locate(photo: str | Path) -> Path:
 
     Raises:
         SurefootError: there is neither.
+
+    >>> locate("coffee").name
+    'coffee.png'
     """
     if Path(photo).exists():
         return Path(photo)
@@ -85,6 +91,9 @@ def load_image(path: str | Path, size: int) -> Tensor:
     Raises:
         SurefootError: the file cannot be read or is not a picture; values beyond 16 bits, floats
             outside [0, 1].
+
+    >>> load_image(locate("chelsea"), size=64).shape
+    torch.Size([3, 64, 64])
     """
     if size < 1:
         raise SurefootError(f"size={size}, expected at least 1 pixel")

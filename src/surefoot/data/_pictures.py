@@ -26,6 +26,13 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         bounds: the box that the images live in.
         name: where they come from, such as "imagenet/test".
         augment: what becomes of images that are taken by number, see `augmented`.
+
+    >>> def read(number):  # yours opens a file
+    ...     return torch.full((3, 4, 4), number, dtype=torch.uint8), number % 2
+    >>> pictures = Pictures(read, range(10), ("even", "odd"))
+    >>> image, label = pictures[3]
+    >>> len(pictures), image.shape, label, pictures[[0, 1, 2]][1]
+    (10, torch.Size([3, 4, 4]), 1, tensor([0, 1, 0]))
     """
 
     read: Read

@@ -54,6 +54,11 @@ class Records(Samples):
 
     Attributes:
         features: names, in the order of the inputs' last dimension.
+
+    >>> numbers, labels = torch.rand(5, 2), torch.tensor([0, 1, 0, 1, 1])
+    >>> records = Records(numbers, labels, ("normal", "attack"), features=("bytes", "seconds"))
+    >>> len(records), records.features[0], records.classes[records[1][1]]
+    (5, 'bytes', 'attack')
     """
 
     features: tuple[str, ...] = ()

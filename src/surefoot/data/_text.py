@@ -25,6 +25,12 @@ class Sentences(Samples):
 
     Attributes:
         vocabulary: the words, in the order of the tokens; 0 is padding, 1 any other word.
+
+    >>> words = make_vocabulary(["a fine film", "a bad film"])
+    >>> tokens = encode(["a fine film"], words, length=4)
+    >>> found = Sentences(tokens, torch.tensor([1]), ("bad", "good"), vocabulary=words)
+    >>> found.words(0), found.encode(["a good film"])
+    (['a', 'fine', 'film'], tensor([[2, 1, 3, 0]]))
     """
 
     vocabulary: tuple[str, ...] = _SPECIAL

@@ -45,6 +45,13 @@ class Decoys:
             none: nothing would bind them.
         corners: for each decoy the corners of its patches, (P, axes).
         patch: side of a patch.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(6, 2), torch.nn.ReLU(), torch.nn.Linear(2, 2))
+    >>> d = make_decoys(net.eval(), torch.full((1, 6), 0.5), layer="0")
+    >>> d.layer, d.cut, d.coverage, bool((d.deviation <= d.epsilon * (1 + 1e-4)).all())
+    ('0', True, 1.0, True)
     """
 
     inputs: Tensor

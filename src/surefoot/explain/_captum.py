@@ -56,6 +56,12 @@ class Captum(Explainer):
     Raises:
         SurefootError: at the call: an unknown method, option or layer; a method that would
             silently return the plain gradient because the model's activations are functions.
+
+    >>> Captum("DeepLift", baselines=0.0)
+    Captum('DeepLift', baselines=0.0, score='logit')
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    >>> Captum("Saliency", abs=False)(net, torch.ones(2, 4), target=0).shape
+    torch.Size([2, 4])
     """
 
     algorithm: str | type

@@ -33,6 +33,12 @@ def quantus(
         reduction: of the channels to one, such as "sum_abs", for metrics that take maps of one
             channel: (N, 1, H, W), (N, 1, L) or (N, T, 1); None leaves the maps as they are.
         layout: what the axes of the inputs mean, where it can be mistaken.
+
+    >>> from surefoot.explain import Gradient
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> explain_func = quantus(Gradient(), reduction="sum_abs")
+    >>> explain_func(net, np.ones((1, 3, 2, 2), np.float32), np.array([0])).shape
+    (1, 1, 2, 2)
     """
     explainer = as_explainer(explainer)
 

@@ -28,6 +28,16 @@ class Sentences:
         special: (N, T) bool, the tokenizer's own tokens and padding.
         padding: (N, T) bool, what fills up shorter texts.
         explanation: of the embeddings (N, T, D), for all tokens, special ones included.
+
+    >>> from surefoot.explain import Gradient
+    >>> from surefoot.models import TextCNN
+    >>> _ = torch.manual_seed(0)
+    >>> net = TextCNN(50, dimension=8, filters=4).eval()
+    >>> def tokenizer(texts, **_):
+    ...     return {"input_ids": [[7, 8, 9]]}
+    >>> found = sentences(Gradient(), net, tokenizer, "It is fine")
+    >>> found.tokens, found.scores.shape, len(found.top(2)[0])
+    ((('7', '8', '9'),), torch.Size([1, 3]), 2)
     """
 
     tokens: tuple[tuple[str, ...], ...]
@@ -83,6 +93,15 @@ def sentences(
     Raises:
         SurefootError: a tokenizer that cannot pad, an embedding that is not found, a model in
             training mode.
+
+    >>> from surefoot.explain import Gradient
+    >>> from surefoot.models import TextCNN
+    >>> net = TextCNN(50, dimension=8, filters=4).eval()
+    >>> def tokenizer(texts, **_):
+    ...     return {"input_ids": [[len(word) for word in text.split()] for text in texts]}
+    >>> found = sentences(Gradient(), net, tokenizer, ["a truly fine film", "one to walk out"])
+    >>> found.scores.shape  # two texts of four tokens
+    torch.Size([2, 4])
     """
     classifier = _classifier(model, embedding)
     checks.check_model(classifier)

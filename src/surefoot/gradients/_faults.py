@@ -139,11 +139,17 @@ def keeping() -> Iterator[None]:
     longer stands in for the activations, and finds that it saves other tensors. Kept tensors need
     no second run.
     """
-    if torch._C._autograd._top_saved_tensors_default_hooks(False) is None:
+    if not _around():
         yield
     else:
         with saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
             yield
+
+
+def _around() -> bool:
+    """Whether something handles what is saved; torch before 2.6 does not tell."""
+    told = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return told is None or told(False) is not None
 
 
 class _Keeping(TorchFunctionMode):

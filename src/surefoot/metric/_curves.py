@@ -25,6 +25,10 @@ class Curve(NamedTuple):
     Attributes:
         share: (S + 1,), share of the places changed at each point, from 0.
         score: (N, S + 1).
+
+    >>> curve = Curve(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([[1.0, 0.5, 0.0]]))
+    >>> curve.area(), curve.aopc()
+    (tensor([0.5000]), tensor([0.5000]))
     """
 
     share: Tensor

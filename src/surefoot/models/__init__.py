@@ -16,8 +16,16 @@ from surefoot.models._networks import (
 )
 from surefoot.models._outputs import binary as binary
 from surefoot.models._rar import RARCNN as RARCNN, RARResNet as RARResNet
+from surefoot.models._released import WEIGHTS as WEIGHTS, file_name as file_name
 from surefoot.models._resnet import ResNet as ResNet
-from surefoot.models._saved import cards as cards, save as save
+from surefoot.models._saved import (
+    CARD as CARD,
+    ZOO as ZOO,
+    cards as cards,
+    read_card as read_card,
+    save as save,
+    weights_of as weights_of,
+)
 from surefoot.models._small import MLP as MLP, SGTCNN as SGTCNN
 from surefoot.models._text import TextCNN as TextCNN
 from surefoot.models._vgg import VGG as VGG

@@ -14,6 +14,9 @@ class Card:
         size: side of the square input in pixels, or None if unknown.
         labels: the classes' names in the order of the logits, or None if unknown.
         channels: of the input images, or None if unknown.
+
+    >>> Card("my net", size=32, labels=("cat", "dog"), channels=3).labels[1]
+    'dog'
     """
 
     name: str = ""

@@ -30,6 +30,7 @@ def load(
     std: Channels = None,
     classes: int | None = None,
     trust: bool = False,
+    zoo: str | Path | None = None,
     **settings: Any,
 ) -> nn.Module:
     """A model in evaluation mode, from inputs in [0, 1] to logits; `card` tells what is known.
@@ -37,8 +38,8 @@ def load(
     Args:
         name: one of
             "efficientnet-lite0", with its ImageNet weights (extra `demo`);
-            a trained network that comes with the package (see `cards`), such as
-            "fashion-mnist/scaat", or a folder that `save` wrote;
+            a trained network of the zoo (see `cards`), such as "fashion-mnist/scaat", or a folder
+            that `save` wrote;
             "timm:NAME" or "torchvision:NAME", or the name alone (extras `timm`, `torchvision`;
             where both have it, timm's), with its default weights and normalisation;
             a reference network of `names()`, which has no weights of its own: without `weights`
@@ -56,12 +57,24 @@ def load(
             with weights of your own.
         trust: let an exported program run code of whoever made it: torch unpickles such files and
             calls what they name. Without it only those of tensors and known operators are loaded.
+        zoo: where the files of a release are, an address or a folder; None takes the environment
+            variable SUREFOOT_ZOO. Networks of the zoo that do not come with the package are
+            fetched from there once, held against the digest on their card, and kept in
+            `surefoot/zoo` of the user's cache. Without it nothing is fetched.
         settings: of a reference network, such as `channels` and `size`.
 
     Raises:
         SurefootError: an unknown name, a factory that fails or does not give a module, weights
-            that do not fit, an exported program that could run code.
+            that do not fit, an exported program that could run code, weights that are not at hand
+            and cannot be fetched.
         MissingExtraError: the package that has the model is not installed.
+
+    >>> import torch
+    >>> net = load("fashion-mnist/scaat")
+    >>> net(torch.rand(2, 1, 28, 28)).shape, net.training
+    (torch.Size([2, 10]), False)
+    >>> getattr(net, "surefoot_card").labels[0]
+    'T-shirt/top'
     """
     if str(name) in NETWORKS:
         found = _untrained(str(name), weights, _without_none(settings, classes=classes))
@@ -71,7 +84,7 @@ def load(
             f"{name}"
         )
     else:
-        found = _find(str(name), weights, classes, trust)
+        found = _find(str(name), weights, classes, trust, zoo)
     module, told = found.module, None
     if weights is not None:
         put_weights(module, weights)
@@ -105,11 +118,17 @@ def _without_none(settings: dict[str, Any], **more: Any) -> dict[str, Any]:
     return settings | {name: value for name, value in more.items() if value is not None}
 
 
-def _find(name: str, weights: str | Path | None, classes: int | None, trust: bool) -> _zoo.Found:
+def _find(
+    name: str,
+    weights: str | Path | None,
+    classes: int | None,
+    trust: bool,
+    zoo: str | Path | None,
+) -> _zoo.Found:
     saved = _saved.find(name)
     if saved is not None:
         _refuse_classes(name, classes)
-        return _saved.load_saved(saved)
+        return _saved.load_saved(saved, zoo)
     if name.endswith(".pt2"):
         _refuse_classes(name, classes)
         if weights is not None:

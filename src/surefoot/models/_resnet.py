@@ -61,6 +61,9 @@ class ResNet(nn.Module):
         channels: of the input images.
         classes: number of logits.
         project: the kind of shortcut, see `Block`.
+
+    >>> ResNet((1, 1), (4, 8), classes=5).eval()(torch.rand(2, 3, 16, 16)).shape
+    torch.Size([2, 5])
     """
 
     def __init__(

@@ -25,14 +25,17 @@ from surefoot.files import (
 from surefoot.models._classifier import Classifier, inside
 from surefoot.models._compact import pack
 from surefoot.models._networks import NETWORKS, build
+from surefoot.models._released import WEIGHTS, released
+from surefoot.models._standing import check_standing
 from surefoot.models._weights import copied, load_weights
 from surefoot.models._zoo import Found
 
 Storage = Literal["int8", "float32"]
 
 FORMAT = 1
-CARD, WEIGHTS, _NEW = "card.json", "model.safetensors", "model.new.safetensors"
+CARD, _NEW = "card.json", "model.new.safetensors"
 _LONGEST = 10_000
+_ROOM = 2**20  # bytes of a file of weights beside four a weight
 _CHANNELS = float | list[Any] | None
 _SCHEMA = {
     "network": str,
@@ -77,6 +80,14 @@ def save(
 
     Raises:
         SurefootError: the weights are not that network's, or it cannot be written.
+
+    >>> from surefoot.models import load
+    >>> net = build("mlp", features=4, classes=2)
+    >>> with TemporaryDirectory() as folder:
+    ...     kept = save(net, f"{folder}/mine", "mlp", settings={"features": 4, "classes": 2})
+    ...     again = load(f"{folder}/mine")
+    >>> bool((again(torch.ones(1, 4)) == kept(torch.ones(1, 4))).all())
+    True
     """
     if storage not in get_args(Storage):
         raise SurefootError(f"storage={storage!r}, choose one of {list(get_args(Storage))}")
@@ -94,7 +105,7 @@ def save(
     told = seal(card, {WEIGHTS: weights})
     with TemporaryDirectory() as scratch:  # what cannot be loaded is not written
         write_whole(Path(scratch) / WEIGHTS, weights)
-        stored = _module(_found(card, Path(scratch) / WEIGHTS))
+        stored = _module(_found(card, Path(folder) / CARD, Path(scratch) / WEIGHTS))
     place = make_folder(folder)
     # The card tells which of the two weights are its own, wherever this is cut off.
     write_whole(place / _NEW, weights)
@@ -104,7 +115,10 @@ def save(
 
 
 def cards() -> dict[str, Mapping[str, Any]]:
-    """The cards of the trained networks that come with the package, by the name `load` takes.
+    """The cards of the trained networks, by the name `load` takes.
+
+    The weights of the small ones come with the package; those of the others are files of a
+    release, which `load` fetches on request (see there).
 
     >>> sorted(cards())[:1]
     ['fashion-mnist/alignment']
@@ -113,7 +127,7 @@ def cards() -> dict[str, Mapping[str, Any]]:
 
 
 def names() -> list[str]:
-    """The names of the trained networks that come with the package."""
+    """The names of the trained networks whose cards come with the package."""
     return sorted(path.parent.relative_to(ZOO).as_posix() for path in ZOO.rglob(CARD))
 
 
@@ -131,16 +145,35 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         SurefootError: it is damaged or of another format.
     """
-    return open_versioned(folder / CARD, _SCHEMA, FORMAT, "card")
+    found = open_versioned(folder / CARD, _SCHEMA, FORMAT, "card")
+    if "standing" in found:
+        check_standing(found["standing"], folder / CARD)
+    return found
 
 
-def load_saved(folder: Path) -> Found:
+def load_saved(folder: Path, zoo: str | Path | None = None) -> Found:
     """The network in a folder, with its weights.
+
+    Args:
+        folder: with the card.
+        zoo: where a release's files are, for a network of the zoo without weights beside its card.
 
     Raises:
         SurefootError: a file is damaged, or does not fit the others.
     """
     card = read_card(folder)
+    return _found(card, folder / CARD, weights_of(folder, card, zoo))
+
+
+def weights_of(folder: Path, card: Mapping[str, Any], zoo: str | Path | None = None) -> Path:
+    """The file of a saved network's weights, checked against the card's digest.
+
+    Raises:
+        SurefootError: it is damaged, nowhere, or cannot be fetched.
+    """
+    if ZOO in folder.parents and not (folder / WEIGHTS).is_file():
+        most = 4 * _asked(card["network"], card["settings"], folder / CARD) + _ROOM
+        return released(folder.relative_to(ZOO).as_posix(), card, most, zoo)
     if "files" not in card:
         warnings.warn(
             f"{folder / CARD} holds no digests, as earlier versions wrote it: nothing tells "
@@ -155,7 +188,7 @@ def load_saved(folder: Path) -> Found:
             weights = folder / _NEW
     if weights.name == WEIGHTS:
         check_digest(weights, card)
-    return _found(card, weights)
+    return weights
 
 
 def input_size(network: str, settings: Mapping[str, Any]) -> int | None:
@@ -173,9 +206,12 @@ def input_channels(network: str, settings: Mapping[str, Any]) -> int | None:
     return None if known is None else known.default
 
 
-def _found(card: Mapping[str, Any], weights: Path) -> Found:
+def _found(card: Mapping[str, Any], path: Path, weights: Path) -> Found:
     network, settings = card["network"], card["settings"]
-    _check_size(network, settings, weights)
+    asked = _asked(network, settings, path)
+    there = weights.stat().st_size if weights.is_file() else 0
+    if asked > there + _LONGEST:  # each takes a byte at least
+        raise SurefootError(f"{path} asks for {asked} weights, and {weights} has {there} bytes")
     module = build(network, **settings)
     load_weights(module, weights)
     return Found(
@@ -188,19 +224,16 @@ def _found(card: Mapping[str, Any], weights: Path) -> Found:
     )
 
 
-def _check_size(network: str, settings: Mapping[str, Any], weights: Path) -> None:
-    """Raise where a card asks for a network that the weights beside it are too few for."""
-    card, units = weights.with_name(CARD), settings.get("units", 1)
+def _asked(network: str, settings: Mapping[str, Any], path: Path) -> int:
+    """How many weights the network of the card at `path` has; 0 for one that `build` refuses."""
+    units = settings.get("units", 1)
     longest = max(len(json.dumps(settings, default=str)), units if isinstance(units, int) else 0)
     if longest > _LONGEST:
-        raise SurefootError(f"{card}: settings are longer than those of any network")
+        raise SurefootError(f"{path}: settings are longer than those of any network")
     if network not in NETWORKS:
-        return
+        return 0
     with torch.device("meta"):
-        asked = sum(value.numel() for value in build(network, **settings).state_dict().values())
-    there = weights.stat().st_size if weights.is_file() else 0
-    if asked > there + _LONGEST:  # each takes a byte at least
-        raise SurefootError(f"{card} asks for {asked} weights, and {weights} has {there} bytes")
+        return sum(value.numel() for value in build(network, **settings).state_dict().values())
 
 
 def _module(found: Found) -> nn.Module:

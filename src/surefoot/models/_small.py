@@ -41,6 +41,10 @@ class SGTCNN(nn.Sequential):
         channels: of the input images.
         size: their side in pixels.
         classes: number of logits.
+
+    >>> import torch
+    >>> SGTCNN(size=12, classes=4).eval()(torch.rand(2, 1, 12, 12)).shape
+    torch.Size([2, 4])
     """
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:

@@ -20,6 +20,9 @@ class VGG(nn.Module):
         widths: of the convolutions, stage by stage.
         channels: of the input images.
         classes: number of logits.
+
+    >>> VGG(((4,), (8,)), classes=5).eval()(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 5])
     """
 
     def __init__(

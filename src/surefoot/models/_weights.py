@@ -37,6 +37,14 @@ def load_weights(module: nn.Module, path: str | Path) -> nn.Module:
     Raises:
         SurefootError: no such file, a damaged one, one that holds more than tensors (refused
             because loading it runs code of its author), or keys or shapes that do not fit.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> mine, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> with TemporaryDirectory() as folder:
+    ...     torch.save(other.state_dict(), f"{folder}/mine.pt")
+    ...     _ = load_weights(mine, f"{folder}/mine.pt")
+    >>> bool((mine.weight == other.weight).all())
+    True
     """
     put_weights(module, path)
     check_normalisation(module, path)

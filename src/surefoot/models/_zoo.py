@@ -121,7 +121,7 @@ def _explained(source: str, name: str) -> Iterator[None]:
     except Exception as error:  # downloads and constructors fail in many ways
         raise SurefootError(
             f"{source} could not make {name} ({type(error).__name__}: {error}); if it could not "
-            "be downloaded, pass a weights file"
+            "be downloaded, pass a weights file (weights=, in the shell --weights)"
         ) from error
 
 

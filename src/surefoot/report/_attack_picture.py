@@ -58,6 +58,17 @@ def attack_picture(attacked: Attacked | AttackResult, **choices: Any) -> "Pictur
     Raises:
         MissingExtraError: matplotlib is not installed.
         SurefootError: inputs without a layout, an unknown choice.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf, TopK
+    >>> from surefoot.explain import Gradient
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 9), torch.nn.ReLU())
+    >>> net = torch.nn.Sequential(net, torch.nn.Linear(9, 2)).eval()
+    >>> found = TopK(Linf(0.1, steps=2), k=4)(net, torch.rand(2, 3, 4, 4), None, Gradient())
+    >>> figure = attack_picture(found)
+    >>> len(figure.axes) >= 2 * 5  # two rows of five pictures
+    True
     """
     optional("matplotlib", "cli")
     several = Attacked.of(attacked).parts()

@@ -37,6 +37,16 @@ class Attacked:
         labels: class names, in the order of the logits.
         names: of the samples, such as file names.
         counted: entries in the top k; None takes those of the attack on these maps.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf, TopK
+    >>> from surefoot.explain import Gradient
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 9), torch.nn.ReLU())
+    >>> net = torch.nn.Sequential(net, torch.nn.Linear(9, 2)).eval()
+    >>> found = TopK(Linf(0.1, steps=2), k=4)(net, torch.rand(2, 3, 4, 4), None, Gradient())
+    >>> Attacked(found, names=["cat.jpg", "dog.jpg"]).name(1)
+    'dog.jpg'
     """
 
     result: AttackResult
@@ -132,6 +142,16 @@ def join(parts: Sequence[Attacked]) -> Attacked:
     """The same attack's results as one batch, without labels and names.
 
     Scores that not all of them have are left out.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf, TopK
+    >>> from surefoot.explain import Gradient
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 9), torch.nn.ReLU())
+    >>> net = torch.nn.Sequential(net, torch.nn.Linear(9, 2)).eval()
+    >>> found = TopK(Linf(0.1, steps=2), k=4)(net, torch.rand(2, 3, 4, 4), None, Gradient())
+    >>> len(join([Attacked(found), Attacked(found)]).result)
+    4
     """
     shared = [name for name in parts[0].control if all(name in each.control for each in parts)]
     return Attacked(
@@ -149,7 +169,19 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def attack_table(attacked: Attacked) -> list[str]:
-    """The lines of a table: each sample's scores beside the control's, and its prediction."""
+    """The lines of a table: each sample's scores beside the control's, and its prediction.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf, TopK
+    >>> from surefoot.explain import Gradient
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 9), torch.nn.ReLU())
+    >>> net = torch.nn.Sequential(net, torch.nn.Linear(9, 2)).eval()
+    >>> found = TopK(Linf(0.1, steps=2), k=4)(net, torch.rand(2, 3, 4, 4), None, Gradient())
+    >>> table = attack_table(Attacked(found, names=["cat.jpg", "dog.jpg"]))
+    >>> len(table), table[0].split()[:3]
+    (3, ['top', '4', 'left'])
+    """
     rows = [["", "", *attacked.heads(), "prediction"]]
     for row in range(len(attacked.result)):
         before, after = attacked.predictions(row)

@@ -50,6 +50,15 @@ def certificate_picture(
     Raises:
         MissingExtraError: matplotlib is not installed.
         SurefootError: inputs that are not images; an unknown choice.
+
+    >>> import torch
+    >>> from surefoot.certify import Exact
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).double().eval()
+    >>> c = Exact(Gradient(), radius=0.1, k=3)(net, torch.rand(2, 3, 4, 4).double())
+    >>> figure = certificate_picture(c, names=["cat.jpg", "dog.jpg"])
+    >>> len(figure.axes) >= 2 * 2  # two rows: the input, and what is certain
+    True
     """
     if certificate.inputs.ndim != 4:
         raise SurefootError(
@@ -82,7 +91,18 @@ def certificate_picture(
 
 
 def certificate_table(certificate: Certificate, names: Sequence[str] | None = None) -> list[str]:
-    """A certificate in words, a line for each sample."""
+    r"""A certificate in words, a line for each sample.
+
+    >>> import torch
+    >>> from surefoot.certify import Exact
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).double().eval()
+    >>> c = Exact(Gradient(), radius=0.1, k=3)(net, torch.rand(2, 3, 4, 4).double())
+    >>> print(*certificate_table(c, names=["cat.jpg", "dog.jpg"]), sep="\n")
+    linf radius 0.1, exact; 1 maps each
+    cat.jpg: certain 100 %: in 100 % of k, out 100 % of the rest; of the top 3 at least 100 % stay
+    dog.jpg: certain 100 %: in 100 % of k, out 100 % of the rest; of the top 3 at least 100 % stay
+    """
     sure = (
         "exact"
         if not certificate.failure
@@ -98,7 +118,17 @@ def certificate_table(certificate: Certificate, names: Sequence[str] | None = No
 
 
 def sides_table(found: Sequence[Sides], names: Sequence[str] | None = None) -> list[str]:
-    """What is proved and what is found, a line for each sample, from the floor up."""
+    r"""What is proved and what is found, a line for each sample, from the floor up.
+
+    >>> import torch
+    >>> from surefoot.attack import Linf
+    >>> from surefoot.explain import Gradient
+    >>> one = torch.ones(1)
+    >>> found = Sides(Gradient(), Linf(0.1), 0.2 * one, 0.4 * one, 0.5 * one, 0.9 * one, one.long())
+    >>> print(*sides_table([found], names=["cat.jpg"]), sep="\n")
+    left of the top k, proved and found:
+    cat.jpg: floor 20 %, ensemble 40 %, published 50 %, random 90 %
+    """
     lines = [
         f"{sample_name(names, row) or f'sample {row}'}: "
         + ", ".join(f"{name} {_share(value)}" for name, value in one.means().items())

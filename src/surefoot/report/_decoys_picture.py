@@ -43,6 +43,14 @@ def decoys_picture(decoys: Decoys, **choices: Any) -> "Picture":
     Raises:
         MissingExtraError: matplotlib is not installed.
         SurefootError: decoys of other inputs than images; an unknown choice.
+
+    >>> from surefoot.decoy import make_decoys
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.ReLU(), torch.nn.Flatten())
+    >>> net = torch.nn.Sequential(*net, torch.nn.Linear(64, 2)).eval()
+    >>> d = make_decoys(net, torch.rand(1, 3, 9, 9), layer="0", decoys=4)
+    >>> len(decoys_picture(d).axes) >= 4  # original, a decoy, changes, cover
+    True
     """
     if decoys.inputs.ndim != 5:
         raise SurefootError(

@@ -24,6 +24,13 @@ def render(figure: "Figure", suffix: str = ".png", dpi: int = 150) -> bytes:
     Its metadata holds what it shows in words, recipe, model and versions: as text chunks of PNG,
     as keywords of PDF and SVG, as the comment of JPEG, as the EXIF description of WebP. A figure
     that would be larger than any format allows is drawn with fewer dots an inch.
+
+    >>> import torch
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).eval()
+    >>> from surefoot.report import picture
+    >>> render(picture(Gradient().explain(net, torch.rand(1, 3, 4, 4))), ".png")[1:4]
+    b'PNG'
     """
     buffer = io.BytesIO()
     dpi = min(dpi, int(_MOST_PIXELS / max(figure.get_size_inches())))
@@ -46,7 +53,15 @@ def bitmap(pixels: "NDArray[np.float32]", suffix: str, alt: str) -> bytes:
 
 
 def check_suffix(path: Path) -> None:
-    """Raise unless a picture can be written under that name."""
+    """Raise unless a picture can be written under that name.
+
+    >>> check_suffix(Path("map.png"))
+    >>> try:
+    ...     check_suffix(Path("map.doc"))
+    ... except SurefootError as error:
+    ...     print(str(error)[:23])
+    cannot draw to map.doc;
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise SurefootError(
             f"cannot draw to {path}; its name must end in one of {', '.join(SUFFIXES)}"

@@ -33,6 +33,12 @@ def html(explanation: Explanation, **choices: Any) -> str:
     Raises:
         MissingExtraError: matplotlib is not installed.
         SurefootError: as `surefoot.report.picture`.
+
+    >>> import torch
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).eval()
+    >>> html(Gradient().explain(net, torch.rand(1, 3, 4, 4)))[:4]
+    '<img'
     """
     several = parts(explanation)
     if len(several) > 1:
@@ -56,6 +62,16 @@ def terminal(explanation: Explanation, **choices: Any) -> str:
 
     Raises:
         SurefootError: no sentences.
+
+    >>> import torch
+    >>> from surefoot.explain import Gradient
+    >>> from surefoot.models import Classifier
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    >>> net = Classifier(net, layout="tokens").eval()
+    >>> found = Gradient().explain(net, torch.rand(1, 3, 4))  # three tokens
+    >>> text = terminal(found, features=["so", "good", "!"])
+    >>> all(word in text for word in ("so", "good", "!"))
+    True
     """
     panel = make_panel(explanation, **choices)
     if panel.layout != "tokens" or panel.features is None:

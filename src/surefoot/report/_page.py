@@ -23,6 +23,16 @@ def audit_page(*results: AuditResult) -> str:
 
     Raises:
         MissingExtraError: jinja2, pandas or matplotlib is not installed.
+
+    >>> import torch
+    >>> from surefoot import audit, explain
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Linear(6, 2).eval()
+    >>> inputs = torch.rand(8, 6)
+    >>> data = [(inputs, net(inputs).argmax(1))]
+    >>> page = audit_page(audit(net, data, explainers=[explain.Gradient()], metrics=["gini"]))
+    >>> page.lower().startswith("<!doctype html>"), "<script" in page
+    (True, False)
     """
     audits = [
         _audit(result, chr(ord("A") + place) if len(results) > 1 else "")

@@ -70,6 +70,13 @@ def picture(
     Raises:
         MissingExtraError: matplotlib is not installed.
         SurefootError: inputs that have no layout; a base, names or a choice that does not fit.
+
+    >>> import torch
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).eval()
+    >>> figure = picture(Gradient().explain(net, torch.rand(2, 3, 4, 4)), names=["cat", "dog"])
+    >>> figure.alt.count("cat"), len(figure.axes) >= 2 * 3
+    (1, True)
     """
     several = parts(explanation)
     bases, texts, outlines = (each_part(x, len(several)) for x in (base, features, regions))
@@ -125,7 +132,14 @@ def make_panel(
 
 
 def png(explanation: Explanation) -> bytes:
-    """What a notebook shows: the first rows of the explanation."""
+    """What a notebook shows: the first rows of the explanation.
+
+    >>> import torch
+    >>> from surefoot.explain import Gradient
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).eval()
+    >>> png(Gradient().explain(net, torch.rand(1, 3, 4, 4)))[1:4]
+    b'PNG'
+    """
     return picture(first(explanation, NOTEBOOK_ROWS))._repr_png_()
 
 

@@ -16,6 +16,9 @@ class Check:
         threshold: the largest value that passes, or None for a number that is only reported.
         passed: whether it did.
         note: what the number means here.
+
+    >>> limited("completeness", 2e-6, 1e-4, "sum of the map against the change of the score").passed
+    True
     """
 
     name: str
@@ -27,7 +30,13 @@ class Check:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What `check_explainer` found; shows itself as a table."""
+    """What `check_explainer` found; shows itself as a table.
+
+    >>> from surefoot.explain import Gradient
+    >>> report = Report(Gradient(), (limited("repeatable", 0.0, 0.0, "two calls agree"),))
+    >>> report.passed, report["repeatable"].value
+    (True, 0.0)
+    """
 
     explainer: Explainer
     checks: tuple[Check, ...]

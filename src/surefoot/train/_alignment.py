@@ -42,6 +42,14 @@ class InputGradientAlignment(Adversarial):
         std: what they are then divided by.
         steps: of the ascent.
         step_size: None is 2.5 epsilon / steps.
+
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> objective = InputGradientAlignment(0.1, k=2, steps=2)
+    >>> loss = objective(net, torch.rand(2, 4), torch.tensor([0, 1]))
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['adversarial', 'alignment']
     """
 
     weight: float = field(default=0.5, kw_only=True)

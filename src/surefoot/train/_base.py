@@ -25,6 +25,11 @@ class Loss:
         total: scalar, mean over the batch, with a graph to the parameters.
         terms: the parts of it by name, each a scalar mean over the batch, unweighted, detached.
         state: to be passed to the next call; a mapping of tensors, or None where there is none.
+
+    >>> from surefoot.train import Natural
+    >>> loss = Natural()(nn.Linear(4, 3), torch.ones(2, 4), torch.tensor([0, 1]))
+    >>> list(loss.terms), loss.total.requires_grad
+    (['clean'], True)
     """
 
     total: Tensor
@@ -48,7 +53,12 @@ class NonFiniteLossError(SurefootError):
 
 
 class Parts(NamedTuple):
-    """The weighted terms of a loss, with their graph, and the state that is passed on."""
+    """The weighted terms of a loss, with their graph, and the state that is passed on.
+
+    >>> parts = Parts({"clean": (1.0, torch.tensor(2.0)), "penalty": (0.5, torch.tensor(4.0))})
+    >>> sum(weight * float(value) for weight, value in parts.terms.values())
+    4.0
+    """
 
     terms: Mapping[str, tuple[float, Tensor]]
     state: State = None
@@ -67,6 +77,10 @@ class Objective(Recipe, ABC):
     Published losses that are sums over the batch are rescaled to means; the docstring of such an
     objective gives the factor. With batch norm in training mode, a sample's attributions depend on
     the rest of the batch, as its logits do.
+
+    >>> from surefoot.train import SCAAT
+    >>> isinstance(SCAAT(0.1), Objective), SCAAT(0.1).passes().evaluations  # of the batch, a step
+    (True, 8)
     """
 
     def __call__(

@@ -31,6 +31,11 @@ class Batch:
         progress: share of the training done, in [0, 1].
         state: what the previous call returned.
         tokens: whether the inputs are embeddings of tokens.
+
+    >>> net = nn.Linear(4, 3)
+    >>> batch = Batch.of(net, torch.ones(2, 4), torch.tensor([0, 1]), None, None, 1.0, None)
+    >>> batch.logits(batch.inputs).shape, batch.layout
+    (torch.Size([2, 3]), 'record')
     """
 
     model: nn.Module

@@ -30,6 +30,15 @@ class RightForRightReasons(Objective):
             model. None takes the k places of least |saliency| of the model itself (this project's
             control for `SCAAT`, not the paper's method).
         k: number of places, or their share if a float below 1, where there is no annotation.
+
+    >>> import torch
+    >>> net, images = torch.nn.Linear(4, 3), torch.ones(2, 4)
+    >>> wrong = torch.tensor([[0.0, 0.0, 0.0, 1.0]]).expand(2, -1)
+    >>> objective = RightForRightReasons(annotation="wrong")  # the last field should not matter
+    >>> loss = objective(net, images, torch.tensor([0, 1]), extra={"wrong": wrong})
+    >>> loss.total.backward()
+    >>> sorted(loss.terms)
+    ['clean', 'reasons']
     """
 
     weight: float = 1.0

@@ -110,6 +110,15 @@ def fit(
         SurefootError: data that are empty or do not fit the model, settings out of range, a
             strategy that shards parameters, a folder of another run, a checkpoint of another
             model, other data or other settings, a file that cannot be written.
+
+    >>> from surefoot.train import Natural
+    >>> _ = torch.manual_seed(0)
+    >>> inputs = torch.rand(64, 2)
+    >>> data = torch.utils.data.TensorDataset(inputs, (inputs[:, 0] > inputs[:, 1]).long())
+    >>> loop = Loop(steps=100, batch=32, optimizer="SGD(lr=1)")
+    >>> trained = fit(nn.Linear(2, 2), Natural(), data, loop, held_out=data)
+    >>> trained.steps, trained.figures["accuracy"] > 0.9
+    (100, True)
     """
     _check_given(model, objective, data, loop)
     fabric = _fabric(model) if fabric is None else fabric
