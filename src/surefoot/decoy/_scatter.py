@@ -67,6 +67,6 @@ def _plane(
     passed = torch.searchsorted(seams, across - slant * rows, right=True)
     down = patch * rows + torch.nn.functional.pad(aside, (1, 0))[passed]
     inside = (down > -patch) & (down < height) & (across > -patch) & (across < width)
-    number = torch.stack(torch.broadcast_tensors(rows, turns), -1)[inside]
+    number = torch.stack([rows.expand_as(inside), turns.expand_as(inside)], -1)[inside]
     corner = torch.stack([down.clamp(0, height - patch), across.clamp(0, width - patch)], -1)
     return number, corner[inside]

@@ -199,7 +199,7 @@ def learn(problem: Problem, plan: Stencil) -> Learnt:
     step = _nudge(problem.high - problem.low, problem.high - problem.x)
     together = plan.channels * max(1, _TOGETHER // plan.channels)
     changes = energy = step.new_empty(0)
-    for numbers in torch.arange(plan.count, device=step.device).split(together):
+    for numbers in torch.split(torch.arange(plan.count, device=step.device), together):
         rows = problem.x + torch.where(plan.passes == numbers[:, None], step, 0)
         found = problem.deviate(rows[:, :-1])
         if not len(changes):  # written where they stay: put together they would be there twice

@@ -53,7 +53,8 @@ def stencil(
 ) -> Stencil:
     """That of a layer with these outputs, for inputs like a sample (both without the batch)."""
     passes = torch.zeros(sample, dtype=torch.long, device=_CPU)
-    count, at, low, high = 1, [], [], []
+    count, at = 1, list[Tensor]()
+    low, high = list[Tensor](), list[Tensor]()
     for along, dim in zip(axes, maps.place_axes(layout), strict=True):
         ends = [shaped(end, along.dim, len(outputs)) for end in (along.low, along.high)]
         apart = max(1, int((ends[1] - ends[0]).max()) + 1)
