@@ -96,8 +96,13 @@ def _claims(study: Study, results: Results) -> str:
         rows.append([claim.says, claim.source, f"**{verdict}**", f"{effect}", size])
     head = ["claim", "source", "verdict", "difference", "seeds x samples"]
     parts = [table(head, rows)] if rows else []
-    parts += [f"Not testable here, for want of cells: {'; '.join(untold)}."] if untold else []
+    parts += [_folded(untold)] if untold else []
     return "\n\n".join(parts)
+
+
+def _folded(untold: Sequence[str]) -> str:
+    head = f"Not testable here, for want of cells ({len(untold)})"
+    return f"<details><summary>{head}</summary>{'; '.join(untold)}.</details>"
 
 
 def _networks(results: Results) -> str:
@@ -105,10 +110,13 @@ def _networks(results: Results) -> str:
     rows = []
     for arm in arms(results):
         own = [found.figures for (_, name, _), found in results.items() if name == arm]
-        rows.append(
-            [arm, len(own), *(float(np.mean([one[name] for one in own])) for name in names)]
-        )
+        rows.append([arm, len(own), *(_mean([one[name] for one in own]) for name in names)])
     return table(["arm", "seeds", *names], rows)
+
+
+def _mean(values: Sequence[float]) -> float | int:
+    mean = float(np.mean(values))
+    return int(mean) if all(isinstance(value, int) for value in values) else mean
 
 
 def _maps(study: Study, results: Results) -> str:

@@ -100,7 +100,7 @@ def test_the_page_tells_claims_figures_and_settings(tmp_path: Path) -> None:
     assert "| b | 2 | 0.750 |" in text
     assert "On the 3 samples that all networks get right:" in text
     assert "objective: `Natural()`" in text
-    assert "Not testable here, for want of cells: c is above a." in text
+    assert "for want of cells (1)</summary>c is above a.</details>" in text
     assert "- Toys for networks." in text
     for key, one in results().items():
         one.save(Cell(*key, run=print).file(tmp_path))
