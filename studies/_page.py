@@ -1,12 +1,13 @@
 """A study's page, from its result files alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from studies._boxes import Panels, boxes
 from studies._cells import load
 from studies._claims import Claim, Results, arms, of_data, per_sample, shared
 from surefoot.files import write_whole
@@ -24,6 +25,8 @@ class Study:
         about: the setting, in plain words.
         columns: title to "explainer | attack | metric".
         claims: tested on each data set.
+        differs: what is otherwise than in the paper.
+        panels: of the box plots, from the results of one data set; None draws none.
     """
 
     name: str
@@ -31,23 +34,40 @@ class Study:
     about: str
     columns: Mapping[str, str]
     claims: Sequence[Claim]
+    differs: Sequence[str] = ()
+    panels: Callable[[Results], Panels] | None = None
 
 
 def write(study: Study, results: Path, folder: Path) -> Path:
-    """Write NAME.md into the folder; its path."""
+    """Write NAME.md and its box plots into the folder; the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{study.name}.md"
-    write_whole(path, page(study, load(results)).encode())
+    path, found = folder / f"{study.name}.md", load(results)
+    for data in _sets(found):
+        drawn = None if study.panels is None else boxes(study.panels(of_data(found, data)))
+        if drawn is not None:
+            write_whole(folder / _picture(study, data), drawn)
+    write_whole(path, page(study, found).encode())
     return path
+
+
+def _sets(results: Results) -> list[str]:
+    return list(dict.fromkeys(data for data, _, _ in results))
+
+
+def _picture(study: Study, data: str) -> str:
+    return f"{study.name}-{data}.webp"
 
 
 def page(study: Study, results: Results) -> str:
     """The whole page as Markdown."""
-    sets = list(dict.fromkeys(data for data, _, _ in results))
     parts = [f"# {study.title}", study.about.strip(), _how(study)]
-    for data in sets:
+    if study.differs:
+        listed = "\n".join(f"- {one}" for one in study.differs)
+        parts += ["What is otherwise than in the paper:", listed]
+    for data in _sets(results):
         own = of_data(results, data)
         parts += [f"## {data}", _claims(study, own), _networks(own), _maps(study, own)]
+        parts += [] if study.panels is None else [_drawn(study, data)]
     parts += ["## Settings", _settings(results)]
     return "\n\n".join(parts) + "\n"
 
@@ -60,14 +80,29 @@ def _how(study: Study) -> str:
     )
 
 
+def _drawn(study: Study, data: str) -> str:
+    alt = f"Box plots of the values of each arm on {data}, sample by sample; the tables have means"
+    return f"![{alt}.]({_picture(study, data)})"
+
+
 def _claims(study: Study, results: Results) -> str:
-    rows = []
+    rows, untold = [], []
     for claim in study.claims:
         verdict, effect = claim.verdict(results)
-        seen = "" if effect is None else f"{effect}"
-        size = "" if effect is None else f"{effect.seeds} x {effect.samples}"
-        rows.append([claim.says, claim.source, f"**{verdict}**", seen, size])
-    return table(["claim", "source", "verdict", "difference", "seeds x samples"], rows)
+        if effect is None:
+            untold.append(claim.says)
+            continue
+        size = f"{effect.seeds} x {effect.samples}"
+        rows.append([claim.says, claim.source, f"**{verdict}**", f"{effect}", size])
+    head = ["claim", "source", "verdict", "difference", "seeds x samples"]
+    parts = [table(head, rows)] if rows else []
+    parts += [_folded(untold)] if untold else []
+    return "\n\n".join(parts)
+
+
+def _folded(untold: Sequence[str]) -> str:
+    head = f"Not testable here, for want of cells ({len(untold)})"
+    return f"<details><summary>{head}</summary>{'; '.join(untold)}.</details>"
 
 
 def _networks(results: Results) -> str:
@@ -75,25 +110,30 @@ def _networks(results: Results) -> str:
     rows = []
     for arm in arms(results):
         own = [found.figures for (_, name, _), found in results.items() if name == arm]
-        rows.append(
-            [arm, len(own), *(float(np.mean([one[name] for one in own])) for name in names)]
-        )
+        rows.append([arm, len(own), *(_mean([one[name] for one in own]) for name in names)])
     return table(["arm", "seeds", *names], rows)
 
 
+def _mean(values: Sequence[float]) -> float | int:
+    mean = float(np.mean(values))
+    return int(mean) if all(isinstance(value, int) for value in values) else mean
+
+
 def _maps(study: Study, results: Results) -> str:
+    """Means by arm, of the columns that this data set has."""
     samples = shared(results)
-    rows = []
-    for arm in arms(results):
-        places = [f"{arm} > {column}" for column in study.columns.values()]
-        found = [per_sample(results, place, samples) for place in places]
-        rows.append([arm, *(float(np.nanmean(each)) if each.size else "" for each in found)])
+    names, found = arms(results), {}
+    for title, column in study.columns.items():
+        each = [per_sample(results, f"{arm} > {column}", samples) for arm in names]
+        if any(one.size for one in each):
+            found[title] = [float(np.nanmean(one)) if one.size else "" for one in each]
+    rows = [[arm, *(column[row] for column in found.values())] for row, arm in enumerate(names)]
     head = f"On the {len(samples)} samples that all networks get right:"
-    return head + "\n\n" + table(["arm", *study.columns], rows)
+    return head + "\n\n" + table(["arm", *found], rows)
 
 
 def _settings(results: Results) -> str:
-    """What made each arm, from its first cell."""
+    """What made each arm, from its first cell; its name and a seed are what `--only` takes."""
     first: dict[str, Mapping[str, Any]] = {}
     for (data, arm, _), found in results.items():
         first.setdefault(f"{data}/{arm}", found.facts)

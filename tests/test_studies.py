@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from studies._boxes import boxes, by_arm, by_explainer
 from studies._cells import Cell, Found, load
 from studies._claims import Claim, bootstrapped, difference, per_sample, shared
 from studies._page import Study, page, write
@@ -91,12 +92,26 @@ def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
 
 def test_the_page_tells_claims_figures_and_settings(tmp_path: Path) -> None:
     claims = [Claim("b is above a", "here", difference(f"b > {COLUMN}", f"a > {COLUMN}"), 0.2)]
-    study = Study("toy", "Toys", "What is compared.", {"left": COLUMN}, claims)
+    claims.append(Claim("c is above a", "here", difference(f"c > {COLUMN}", f"a > {COLUMN}")))
+    differs, panels = ("Toys for networks.",), by_arm({"left": COLUMN})
+    study = Study("toy", "Toys", "What is compared.", {"left": COLUMN}, claims, differs, panels)
     text = page(study, results())
     assert "| b is above a | here | **holds** | +0.250 (+0.250 to +0.250) | 2 x 3 |" in text
     assert "| b | 2 | 0.750 |" in text
     assert "On the 3 samples that all networks get right:" in text
     assert "objective: `Natural()`" in text
+    assert "for want of cells (1)</summary>c is above a.</details>" in text
+    assert "- Toys for networks." in text
     for key, one in results().items():
         one.save(Cell(*key, run=print).file(tmp_path))
     assert write(study, tmp_path, tmp_path).read_text() == text
+    assert (tmp_path / "toy-set.webp").read_bytes()[8:12] == b"WEBP"
+    assert "](toy-set.webp)" in text
+
+
+def test_boxes_hold_the_values_of_all_seeds() -> None:
+    panels = by_arm({"left": COLUMN})(results())
+    assert sorted(panels["left"]["a"]) == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.3, 0.4])
+    (panel,) = by_explainer("SF", ["gradient"])({("set", "a", 0): found({1: 0.5})}).values()
+    assert not panel["gradient"].size
+    assert boxes({"nothing": panel}) is None

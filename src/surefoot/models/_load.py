@@ -70,7 +70,7 @@ def load(
         MissingExtraError: the package that has the model is not installed.
 
     >>> import torch
-    >>> net = load("fashion-mnist/scaat")
+    >>> net = load("fashion-mnist/narrow-natural")
     >>> net(torch.rand(2, 1, 28, 28)).shape, net.training
     (torch.Size([2, 10]), False)
     >>> getattr(net, "surefoot_card").labels[0]
