@@ -124,11 +124,12 @@ def make_decoys(
         layer: F_l, by module name or module; several, as a tuple, are one representation. None
             takes a cut: a layer that all of the network's information passes.
         patch: side of a patch in pixels, tokens or features.
-        stride: between patches of all masks together; None puts them side by side.
+        stride: between patches of all masks together, on one grid; None puts them side by side,
+            for images and volumes off a common grid where they can keep apart.
         epsilon: bound on the deviation, in `units`.
         decoys: at most, for each input; two (both signs) a mask.
         bounds: (low, high), numbers or tensors broadcastable to one input.
-        seed: of the joint solver's start.
+        seed: of where patches lie, and of the joint solver's start.
         units: "rms" measures deviation by the layer's root mean square over that one input,
             "absolute" as it is (the paper).
         cap: bound on each feature's |x~ - x| (the condition of the paper's Proposition 1).

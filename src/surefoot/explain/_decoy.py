@@ -47,11 +47,12 @@ class Decoy(Explainer):
         layer: F_l, by module name or module; several, as a tuple, are one representation. None
             takes a cut: a layer that all of the network's information passes.
         patch: side of a patch in pixels, tokens or features (3, as in the paper).
-        stride: between patches of all masks together; None puts them side by side.
+        stride: between patches of all masks together, on one grid; None puts them side by side,
+            for images and volumes off a common grid where they can keep apart.
         epsilon: bound on max |F_l(x~) - F_l(x)|, in `units`.
         decoys: at most, for each input; two (both signs) a mask.
         bounds: (low, high), numbers or tensors broadcastable to one input.
-        seed: of the search, and of the noise of source="noise".
+        seed: of where patches lie, of the search, and of the noise of source="noise".
         units: "rms" (default, this project's choice) or "absolute" (the paper), see
             `surefoot.decoy.make_decoys`.
         cap: bound on each feature's |x~ - x| (the condition of the paper's Proposition 1).
