@@ -202,7 +202,7 @@ def lattice(name: str, make: Callable[[], nn.Module], image: Tensor) -> dict[str
     decoy = (maps.amax(0) - maps.amin(0)).amax(0)
     base = e(model, image[None], label)[0].abs().amax(0)
     corners = d.corners[0]
-    period = int((corners[1:] - corners[:-1])[0].abs().max())
+    period = int((corners[1:] - corners[:-1]).abs().amax(1).median())
     row: dict[str, Any] = {"network": name, "pixels": image.shape[-1], "period": period}
     for what, one in (("decoy map", decoy), ("base map", base)):
         row[f"packing, {what}"] = harmonics(one, period)

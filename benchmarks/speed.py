@@ -1,19 +1,21 @@
 """Cost of explainers and decoys: interleaved runs in one process, ratios of medians.
 
-python benchmarks/speed.py [--rounds 5] [--threads 2] [--cpu] [--only NAME] [--output ...]
-    [--cifar-weights FOLDER]
+python benchmarks/speed.py [--rounds 5] [--threads 2] [--cpu] [--only PART ...] [--list]
+    [--cifar-weights FOLDER] [--output ...]
 
 Ratios are the message: the machine may be shared. Peers are captum at its default and at the
-best of several batch settings, measured here too, and counts of our own Gradient maps.
+best of several batch settings, measured here too, and counts of our own Gradient maps. Each case
+is written into the result file as it is measured, in place of what it held of that case.
 """
 
 import argparse
+import importlib.util
 import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,15 @@ import torch
 from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 from torch import Tensor, nn
 
-from decoys_networks import cifar
+from decoys_networks import cifar, untrained
+from resume import RESULTS, Jobs
 from surefoot import data, explain, models
 from surefoot.decoy import make_decoys
+from surefoot.files import write_whole
 
 Run = Callable[[], Any]
 BATCHES = (2, 4, 8)
+STEPS = 32
 
 
 def small_resnet() -> nn.Module:
@@ -184,25 +189,71 @@ def ratios(seconds: dict[str, float]) -> dict[str, Any]:
     }
 
 
+def cases(folder: Path | None, measured: Callable[[dict[str, Run]], dict[str, float]]) -> Jobs:
+    """All cases by name; networks are made when their case begins."""
+    lite0 = cache(partial(models.load, "efficientnet-lite0"))
+    photograph = data.photographs()[0][1]
+    image = data.load_image(photograph, 224)
+    torch.manual_seed(0)
+    small = torch.rand(8, 3, 32, 32)
+    todo: Jobs = {}
+    for case, make, images in (
+        ("lite0, 1 photograph of 224 px, 32 steps", lite0, image[None]),
+        ("ResNet, 8 images of 32 px, 32 steps", cache(small_resnet), small),
+    ):
+        for name in ("integrated", "smooth"):
+            todo[f"{name}: {case}"] = partial(explainers, name, make, images, measured)
+        todo[f"memory: {case}"] = lambda make=make, images=images: memory(make(), images, 8)
+    todo["decoys: lite0, 1 photograph of 224 px"] = lambda: decoys(
+        *decoy_runs(lite0(), image), measured
+    )
+    if importlib.util.find_spec("torchvision"):
+        todo["decoys: ResNet-18, 1 photograph of 224 px"] = lambda: decoys(
+            *decoy_runs(untrained("torchvision", "resnet18"), image), measured
+        )
+    if folder:
+        tiles = crops(data.load_image(photograph, 256), 32)
+        todo["decoys: CIFAR ResNet-20, 64 images of 32 px"] = lambda: decoys(
+            *small_runs(cifar(20, folder), tiles), measured
+        )
+    return todo
+
+
+def explainers(
+    name: str,
+    make: Callable[[], nn.Module],
+    images: Tensor,
+    measured: Callable[[dict[str, Run]], dict[str, float]],
+) -> dict[str, Any]:
+    """One explainer of ours beside captum's."""
+    return ratios(measured(against_captum(make(), images, STEPS)[name]))
+
+
+def decoys(
+    runs: dict[str, Run], count: int, measured: Callable[[dict[str, Run]], dict[str, float]]
+) -> dict[str, Any]:
+    """Everything beside as many Gradient maps."""
+    seconds = measured(runs)
+    found: dict[str, Any] = {"decoys of an image": count}
+    found["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+    for name, value in seconds.items():
+        if name != "Gradient maps":
+            found[f"{name} / Gradient maps"] = round(value / seconds["Gradient maps"], 3)
+    return found
+
+
 def main() -> None:
-    """Measure what --only selects, and merge it into the result file."""
+    """Measure what --only selects, one case after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="*", default=[""], help="parts of the names of cases")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases alone")
     parser.add_argument("--cpu", action="store_true", help="count CPU seconds: a shared machine")
     parser.add_argument("--cifar-weights", type=Path, default=None, metavar="FOLDER")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/speed.json"))
+    parser.add_argument("--output", type=Path, default=RESULTS / "speed.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    lite0, resnet = models.load("efficientnet-lite0"), small_resnet()
-    image = data.load_image(data.photographs()[0][1], 224)
-    torch.manual_seed(0)
-    cases = {
-        "lite0, 1 photograph of 224 px, 32 steps": (lite0, image[None], 32),
-        "ResNet, 8 images of 32 px, 32 steps": (resnet, torch.rand(8, 3, 32, 32), 32),
-    }
-    done = json.loads(options.output.read_text()) if options.output.exists() else {}
     clock = time.process_time if options.cpu else time.perf_counter
     settings = {
         "seconds": "of CPU" if options.cpu else "by the clock",
@@ -212,39 +263,17 @@ def main() -> None:
         "torch": torch.__version__,
         "captum": captum.__version__,
     }
-    for case, (model, images, steps) in cases.items():
-        for name, runs in against_captum(model, images, steps).items():
-            if options.only in f"{name}: {case}":
-                found = ratios(interleaved(runs, options.rounds, clock))
-                done[f"{name}: {case}"] = {**found, "settings": settings}
-        if options.only in f"memory: {case}":
-            done[f"memory: {case}"] = memory(model, images, 8)
-    searched: dict[str, Callable[[], tuple[dict[str, Run], int]]] = {
-        "decoys: lite0, 1 photograph of 224 px": partial(decoy_runs, lite0, image)
-    }
-    if options.cifar_weights:
-        net, small = (
-            cifar(20, options.cifar_weights),
-            data.load_image(data.photographs()[0][1], 256),
-        )
-        searched["decoys: CIFAR ResNet-20, 64 images of 32 px"] = partial(
-            small_runs, net, crops(small, 32)
-        )
-    for case, prepare in searched.items():
-        if options.only in case:
-            runs, count = prepare()
-            seconds = interleaved(runs, options.rounds, clock)
-            done[case] = {
-                "settings": settings,
-                "decoys of an image": count,
-                "seconds": {name: round(value, 3) for name, value in seconds.items()},
-            } | {
-                f"{name} / Gradient maps": round(value / seconds["Gradient maps"], 3)
-                for name, value in seconds.items()
-                if name != "Gradient maps"
-            }
-    options.output.write_text(json.dumps(done, indent=1) + "\n")
-    print(json.dumps(done, indent=1))
+    todo = cases(options.cifar_weights, partial(interleaved, rounds=options.rounds, clock=clock))
+    for name, run in todo.items():
+        if not any(part in name for part in options.only):
+            continue
+        if options.list:
+            print(name)
+            continue
+        row = {**run(), "settings": settings}
+        done = json.loads(options.output.read_text()) if options.output.exists() else {}
+        write_whole(options.output, (json.dumps(done | {name: row}, indent=1) + "\n").encode())
+        print(name, json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

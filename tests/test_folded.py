@@ -76,3 +76,20 @@ def test_what_would_change_the_outputs_is_refused():
 def test_training_mode_is_refused():
     with pytest.raises(SurefootError, match="training mode"):
         models.folded(plain())
+
+
+@pytest.mark.parametrize("piece", [False, True])
+def test_channels_are_last_where_the_model_can_run_so(piece):
+    class Viewed(nn.Module):
+        def forward(self, x):
+            return x.view(len(x), -1) if piece else x.flatten(1)
+
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), norm, Viewed(), nn.Linear(144, 2)).eval()
+    x = torch.rand(2, 3, 8, 8)
+    fast = models.folded(net, x)
+    last = fast[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert last is not piece
+    torch.testing.assert_close(fast(x), net(x))
+    assert net[0].weight.is_contiguous()

@@ -139,3 +139,40 @@ def test_what_is_missing_is_said():
         explain.sentences(explain.Gradient(), two, tokenizer(), TEXTS)
     with pytest.raises(SurefootError, match='expected "input_ids"'):
         explain.sentences(explain.Gradient(), net, lambda texts, **_: {"ids": [[1]]}, TEXTS)
+
+
+def test_results_are_drawn_as_they_are():
+    """The doors of `report` take the words from the result; so does a notebook."""
+    report = pytest.importorskip("surefoot.report")
+    pytest.importorskip("matplotlib")
+    found = explain.sentences(explain.Gradient(), bert(), tokenizer(), TEXTS * 5)
+    words = [list(row) for row in found.tokens]
+    for door in (report.terminal, report.html):
+        assert door(found) == door(
+            found.explanation, features=words[: 8 if door is report.html else 10]
+        )
+    assert "film" in report.picture(found).alt
+    assert found._repr_html_() == report.html(found)
+
+
+def test_class_names_are_the_networks_own():
+    net, names = bert(), ("bad", "so so", "good")
+    assert explain.sentences(explain.Gradient(), net, tokenizer(), TEXTS).explanation.labels is None
+    net.config.id2label = dict(enumerate(names))
+    assert models.card(net).labels == names
+    found = explain.sentences(explain.Gradient(), net, tokenizer(), TEXTS)
+    assert found.explanation.labels == names
+    # An output with other classes than the configuration names has none of its names.
+    pair = models.Classifier(
+        net, output=lambda out: out.logits[:, :2], embedding="bert.embeddings.word_embeddings"
+    )
+    assert (
+        explain.sentences(explain.Gradient(), pair, tokenizer(), TEXTS).explanation.labels is None
+    )
+
+
+def test_what_a_tokenizer_gives_is_no_input():
+    encoded = tokenizer()(TEXTS, padding=True, return_tensors="pt")
+    for given in (encoded, encoded["input_ids"]):
+        with pytest.raises(SurefootError, match=r"for texts use surefoot.explain.sentences\(expl"):
+            explain.Gradient()(bert(), given)

@@ -14,6 +14,8 @@ from surefoot.errors import SurefootError
 Bounds = tuple[float | Tensor, float | Tensor]
 Target = int | Tensor | None
 
+_OF_TEXTS = "for texts use surefoot.explain.sentences(explainer, model, tokenizer, texts)"
+
 
 def check_model(model: nn.Module) -> None:
     """Raise unless `model` is a module that is wholly in evaluation mode."""
@@ -44,13 +46,13 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> None:
     if not isinstance(inputs, Tensor):
         raise SurefootError(
             f"{name} is a {type(inputs).__name__}, expected a torch.Tensor (N, ...); "
-            "convert it with torch.as_tensor"
+            + (_OF_TEXTS if isinstance(inputs, Mapping) else "convert it with torch.as_tensor")
         )
     check_plain(inputs, name)
     if not inputs.is_floating_point():
         raise SurefootError(
             f"{name} has dtype {inputs.dtype}, expected floating point: integers have no gradient. "
-            "Scale pixels to [0, 1] with x.float() / 255; for tokens use "
+            f"Scale pixels to [0, 1] with x.float() / 255; {_OF_TEXTS}; for tokens use "
             'surefoot.models.Classifier(model, embedding="...") and explain model.embed(tokens)'
         )
     if inputs.ndim < 2 or inputs.numel() == 0:

@@ -6,9 +6,9 @@ from surefoot.decoy._decoys import (
     make_decoys as make_decoys,
     prepare as prepare,
 )
+from surefoot.decoy._grid import Mask as Mask
 from surefoot.decoy._layer import Name as Name
 from surefoot.decoy._layers import Layer as Layer, layers as layers
-from surefoot.decoy._plan import Mask as Mask
 from surefoot.decoy._search import Part as Part, Search as Search
 from surefoot.decoy._settings import (
     Effort as Effort,

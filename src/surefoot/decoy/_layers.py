@@ -230,7 +230,7 @@ def _apart(
         row = inner[-back]
         laid = plan(row)
         if laid.columns <= _COLUMNS:
-            linear = laid.columns * len(laid.probes or laid.masks)
+            linear = laid.columns * len(laid.masks) if laid.joint else laid.passes
             cost = _cost(row.spent / whole, linear, 2 * len(laid.masks))
             if cost <= 1 or whole <= _SMALL:
                 return Choice(row.name, True, _QUICK, laid)

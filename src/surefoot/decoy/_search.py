@@ -1,24 +1,26 @@
 """The decoy search for one input at a time: group the masks, solve, certify."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from surefoot.chunking import Block, each_block, rows_per_batch
+from surefoot.decoy._grid import Mask
 from surefoot.decoy._joint import solve_jointly
 from surefoot.decoy._layer import Trunk, repeated
 from surefoot.decoy._layers import Choice
-from surefoot.decoy._plan import Mask, Plan
+from surefoot.decoy._plan import Plan
 from surefoot.decoy._settings import Settings
-from surefoot.decoy._solve import Model, Problem, kept_rows, linearise, solve
+from surefoot.decoy._solve import Model, Problem, gathered, kept_rows, learn, solve
 from surefoot.errors import SurefootError
 from surefoot.gradients import single
 
-_DENSE = 2**23  # elements of a linear model held at once; where one mask has more, first order
-_SHARED = 2**25  # elements of the linear models that are kept for all masks of an input
+_DENSE = 2**23  # elements of linear models held at once; where one mask has twice that, first order
+_SHARED = 2**27  # elements of what the linear models of all masks of an input are made of
 _COLUMNS = 2**9  # features a linear programme may have
 _CHEAP = 3 * 2**20  # input elements a round of "thorough" may touch where "auto" chooses it
 _LIGHT = 2**26  # multiplications of one iteration of all programmes, likewise
@@ -90,7 +92,7 @@ class Search:
         for which in self._groups(sample, self.plan.masks):
             with torch.no_grad():
                 problem = self._problem(reference, [self.plan.masks[k] for k in which])
-                offsets = self._offsets(problem, which, learnt)
+                offsets = self._offsets(problem, learnt)
                 part = self._certify(problem, offsets, which, reference)
             yield part
 
@@ -153,28 +155,15 @@ class Search:
             group.append(k)
         yield group
 
-    def _learnt(self, reference: _Reference) -> Model | None:
-        """Linear models at the input of all patches, one by one; None where each mask has its own.
-
-        Masks as full as patches keep apart take the fewest passes.
-        """
-        masks, columns = self.plan.probes, self.plan.columns
-        if not masks or self._effort(columns, reference.sample) == "thorough":
+    def _learnt(self, reference: _Reference) -> Callable[[Problem], Model] | None:
+        """Linear models at the input of the blocks with sign +1, if all are learnt at once."""
+        plan, size = self.plan.stencil, reference.clean.shape[1]
+        thorough = self._effort(self.plan.columns, reference.sample) == "thorough"
+        if plan is None or thorough or plan.count * size > _SHARED:
             return None
-        patches = sum(len(mask.numbers) for mask in masks)
-        outputs = max(mask.outputs.shape[1] for mask in masks)
-        if patches * kept_rows(outputs, columns) * columns > _SHARED:
-            return None
-        models, numbers = [], []
-        for which in self._groups(reference.sample, masks):
-            some = [masks[k] for k in which]
-            problem = self._problem(reference, some).first_half()
-            u = torch.zeros_like(problem.span[0])
-            models.append(linearise(problem, u, u.new_zeros(problem.outputs.shape)))
-            numbers += [mask.numbers for mask in some]
-        order = torch.cat(numbers).argsort().to(models[0].slopes.device)
-        slopes, rows = (torch.cat(each) for each in zip(*models, strict=True))
-        return Model(slopes[order], rows[order])
+        plan = plan.to(reference.clean.device)
+        learnt = learn(self._problem(reference, [self.plan.masks[0]]), plan)
+        return partial(gathered, learnt=learnt, plan=plan)
 
     def _problem(self, reference: _Reference, masks: list[Mask]) -> Problem:
         x = single(reference.sample.flatten())
@@ -215,15 +204,13 @@ class Search:
         work = sum(len(mask.features) for mask in masks) * rows * columns**2
         return "thorough" if touched <= _CHEAP and work <= _LIGHT else "fast"
 
-    def _offsets(self, problem: Problem, which: list[int], learnt: Model | None) -> Tensor:
+    def _offsets(self, problem: Problem, learnt: Callable[[Problem], Model] | None) -> Tensor:
         columns = problem.features.shape[1]
         effort = self._effort(columns, problem.x[None])
-        if problem.outputs.numel() // 2 * columns > _DENSE or columns > _COLUMNS:
+        if problem.outputs.numel() // 2 * columns > 2 * _DENSE or columns > _COLUMNS:
             return solve_jointly(problem, self.settings.seed, effort)
-        if learnt is not None:
-            numbers = torch.cat([self.plan.masks[k].numbers for k in which])
-            learnt = Model(*(each[numbers.to(each.device)] for each in learnt))
-        return solve(problem, _ROUNDS[effort], effort == "thorough", learnt)
+        model = learnt and learnt(problem.first_half())
+        return solve(problem, _ROUNDS[effort], effort == "thorough", model)
 
     def _certify(
         self, problem: Problem, u: Tensor, which: list[int], reference: _Reference
@@ -277,6 +264,6 @@ def _side_by_side(masks: list[Mask], reference: _Reference) -> tuple[Tensor, Ten
         torch.nn.functional.pad(m.outputs, (0, longest - m.outputs.shape[1]), value=total)
         for m in masks
     ]
-    row = torch.cat([m.numbers.new_full((len(m.features),), k) for k, m in enumerate(masks)])
+    row = torch.cat([m.features.new_full((len(m.features),), k) for k, m in enumerate(masks)])
     features = torch.cat([mask.features for mask in masks])
     return features.to(device), torch.cat(outputs).to(device), row.to(device)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from surefoot.decoy._lp import Programmes, maximise
+from surefoot.decoy._stencil import Stencil
 
 _STEP = 1e-3  # of the finite differences, as a share of a feature's box
 _SLACK = 1e-3  # kept between the linear model and the constraint
@@ -150,7 +151,7 @@ def linearise(problem: Problem, u: Tensor, now: Tensor) -> Model:
     """Slopes at u by differences into the room there is, for the outputs that may bind first."""
     against, along = problem.span
     width = along - against
-    step = _STEP * width * torch.where(u + _STEP * width <= along, 1.0, -1.0).to(u)
+    step = _nudge(width, along - u)
     together = max(1, _TOGETHER // problem.rows)
     columns: list[Tensor] = []
     for start in range(0, u.shape[1], together):
@@ -169,9 +170,61 @@ def linearise(problem: Problem, u: Tensor, now: Tensor) -> Model:
     return Model((kept * scale[..., None]).mT.contiguous(), which)
 
 
+def _nudge(width: Tensor, ahead: Tensor) -> Tensor:
+    """A small step into a box of this width, back where there is no room ahead."""
+    return _STEP * width * torch.where(_STEP * width <= ahead, 1.0, -1.0).to(width)
+
+
 def kept_rows(outputs: int, features: int) -> int:
     """How many of a block's outputs its linear model keeps."""
     return min(outputs, max(_LEAST_ROWS, 4 * features))
+
+
+class Learnt(NamedTuple):
+    """What the outputs do at the input if places are nudged, one at a time in an output's eyes.
+
+    Attributes:
+        changes: (count, m), in each pass of the stencil.
+        energy: (count / channels, m), their squares, all channels of a place together.
+        step: (F + 1,), how far each feature was nudged.
+    """
+
+    changes: Tensor
+    energy: Tensor
+    step: Tensor
+
+
+def learn(problem: Problem, plan: Stencil) -> Learnt:
+    """Nudge all features that the stencil allows at once; of the problem its input counts."""
+    step = _nudge(problem.high - problem.low, problem.high - problem.x)
+    together = plan.channels * max(1, _TOGETHER // plan.channels)
+    changes = energy = step.new_empty(0)
+    for numbers in torch.split(torch.arange(plan.count, device=step.device), together):
+        rows = problem.x + torch.where(plan.passes == numbers[:, None], step, 0)
+        found = problem.deviate(rows[:, :-1])
+        if not len(changes):  # written where they stay: put together they would be there twice
+            changes = found.new_empty(plan.count, found.shape[1])
+            energy = found.new_empty(plan.count // plan.channels, found.shape[1])
+        changes[numbers] = found
+        squares = found.square().view(-1, plan.channels, found.shape[1]).sum(1)
+        energy[numbers[:: plan.channels] // plan.channels] = squares
+    return Learnt(changes, energy, step)
+
+
+def gathered(problem: Problem, learnt: Learnt, plan: Stencil) -> Model:
+    """The model at the input of blocks with the sign +1, like that of `linearise`."""
+    features, outputs = problem.features, problem.outputs
+    passes, places = plan.passes[features], features[:, :: plan.channels]
+    near = learnt.energy[plan.passes[places][:, :, None] // plan.channels, outputs[:, None]]
+    size = near.masked_fill_(~plan.sees(places, outputs), 0).sum(1)
+    rows = kept_rows(outputs.shape[1], features.shape[1])
+    which = size.masked_fill_(problem.absent, 0).topk(rows, dim=1).indices
+    kept, absent = outputs.gather(1, which), problem.absent.gather(1, which)
+    slopes = learnt.changes[passes[:, None], kept[:, :, None]]
+    step = learnt.step[features]
+    slopes /= torch.where(step == 0, 1, step)[:, None]
+    slopes.masked_fill_(~plan.sees(features, kept).mT | absent[:, :, None], 0)
+    return Model(slopes, which)
 
 
 def _unit(k: int, like: Tensor) -> Tensor:

@@ -142,13 +142,18 @@ class Explainer(Recipe, ABC):
             _probabilities(request.model, logits),
             {name: value.detach() for name, value in details.items()},
             layout=request.layout,
-            labels=card.labels,
+            labels=card.labels if _fit(card.labels, logits) else None,
             model=card.name or None,
         )
 
     def attribute_with_details(self, request: Query, details: dict[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Like `attribute`; may add what the result should carry to `details`, by name."""
         return self.attribute(request)
+
+
+def _fit(labels: tuple[str, ...] | None, logits: Tensor) -> bool:
+    """Whether there are as many names as classes: an output of one's own may have others."""
+    return labels is not None and logits.ndim > 1 and len(labels) == logits.shape[1]
 
 
 def _asked(attribute: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -116,14 +116,15 @@ class Explanation:
 
     def _repr_png_(self) -> bytes | None:
         """The picture a notebook shows; None, and so the text, where none can be made."""
-        return _drawn("png", self)  # type: ignore[no-any-return]
+        return drawn("png", self)  # type: ignore[no-any-return]
 
     def _repr_html_(self) -> str | None:
         """The same with its text for screen readers, and sentences and records as tables."""
-        return _drawn("html", self)  # type: ignore[no-any-return]
+        return drawn("html", self)  # type: ignore[no-any-return]
 
 
-def _drawn(how: str, explanation: Explanation) -> Any:
+def drawn(how: str, explanation: Any) -> Any:
+    """What `surefoot.report` makes of a result; None where it cannot."""
     try:
         # The one arrow upwards: whoever looks at a result sees it drawn.
         return getattr(importlib.import_module("surefoot.report"), how)(explanation)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from surefoot import checks, gradients, maps
 from surefoot.errors import SurefootError
 from surefoot.explain._base import Explainer, as_explainer
-from surefoot.explain._explanation import Explanation
+from surefoot.explain._explanation import Explanation, drawn
 from surefoot.gradients import Target
 from surefoot.maps import Reduction
 from surefoot.models import Classifier
@@ -57,6 +57,10 @@ class Sentences:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the words in colours, and all their numbers."""
+        return drawn("html", self)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         rows = [", ".join(f"{token} {score:.3g}" for token, score in row) for row in self.top()]

@@ -1,6 +1,8 @@
 """What is known of a model besides its weights; it travels with the module."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -28,11 +30,26 @@ class Card:
 def card(model: nn.Module) -> Card:
     """The card of a model from `surefoot.models.load`; an empty one for any other.
 
+    A network of transformers tells its class names itself, also inside a `Classifier`.
+
     >>> card(nn.Linear(2, 2))
     Card(name='', size=None, labels=None, channels=None)
     """
     found = getattr(model, "surefoot_card", None)
-    return found if isinstance(found, Card) else Card()
+    known = found if isinstance(found, Card) else Card()
+    return known if known.labels is not None else replace(known, labels=_told(model))
+
+
+def _told(model: nn.Module) -> tuple[str, ...] | None:
+    """The names in a configuration's `id2label`, unless they are the default's numbers."""
+    configured = (getattr(part, "config", None) for part in (model, getattr(model, "module", None)))
+    found = (getattr(each, "id2label", None) for each in configured)
+    named: Any = next(filter(None, found), None)
+    if not isinstance(named, Mapping) or {*named} != {*range(len(named))}:
+        return None
+    names = tuple(str(named[number]) for number in range(len(named)))
+    default = all(name == f"LABEL_{number}" for number, name in enumerate(names))
+    return None if default else names
 
 
 def attach(model: nn.Module, value: Card) -> nn.Module:

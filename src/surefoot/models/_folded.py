@@ -32,7 +32,8 @@ def folded(
 
     The copy shares all weights that are not folded. Its gradients in the inputs are those of the
     model up to rounding; a layer keeps its name, but a folded convolution gives what batch norm
-    gave. Training it is not the same as training the model.
+    gave. On a CPU, folded convolutions of images hold their channels last, which is faster, where
+    the model can run so. Training it is not the same as training the model.
 
     Args:
         model: in evaluation mode.
@@ -61,7 +62,7 @@ def folded(
     with torch.no_grad():
         wanted = _logits(model, given, more)
         result = fold(model, given, more)
-        found = _logits(result, given, more)
+        found = _logits_of_fast(result, model, given, more)
     worst = float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))
     if not worst <= _TOLERANCE:
         raise SurefootError(
@@ -69,6 +70,28 @@ def folded(
             "between a convolution and its batch norm is not seen in a pass; use the model itself"
         )
     return result
+
+
+def _logits_of_fast(
+    result: nn.Module, model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]
+) -> Tensor:
+    """The folded copy's, with its own convolutions' channels last if it runs so."""
+    shared = {id(tensor) for tensor in model.parameters()}
+    own = [
+        module.weight
+        for module in result.modules()
+        if isinstance(module, nn.Conv2d)
+        and id(module.weight) not in shared
+        and module.weight.device.type == "cpu"
+    ]
+    for weight in own:
+        weight.data = weight.data.to(memory_format=torch.channels_last)
+    try:
+        return _logits(result, inputs, extra)
+    except RuntimeError:  # a view of what no longer lies in one piece
+        for weight in own:
+            weight.data = weight.data.contiguous()
+        return _logits(result, inputs, extra)
 
 
 def fold(

@@ -5,13 +5,13 @@ from typing import Any
 
 from surefoot.attack import AttackResult
 from surefoot.errors import SurefootError
-from surefoot.explain import Explanation
+from surefoot.explain import Explanation, Sentences
 from surefoot.report import _words
 from surefoot.report._attack_picture import attack_picture
 from surefoot.report._attacked import Attacked
 from surefoot.report._embed import image, words
 from surefoot.report._panel import Panel
-from surefoot.report._picture import NOTEBOOK_ROWS, first, make_panel, parts, picture
+from surefoot.report._picture import NOTEBOOK_ROWS, first, make_panel, parts, picture, spoken
 from surefoot.report._pieces import Word, reach, sentence
 from surefoot.report._records import ordered
 from surefoot.report._sentences import colour
@@ -20,14 +20,15 @@ from surefoot.report._text import printable
 _TABLE = "border-collapse:collapse;font-size:90%"
 
 
-def html(explanation: Explanation, **choices: Any) -> str:
+def html(explanation: Explanation | Sentences, **choices: Any) -> str:
     """The explanation as a part of a page, without scripts or anything from elsewhere.
 
     Images, volumes and signals are a picture with its text for screen readers; sentences are
     coloured words, records a picture, and both have all their numbers in a table.
 
     Args:
-        explanation: from `explainer.explain(...)`; the first eight samples are shown.
+        explanation: from `explainer.explain(...)` or `explain.sentences(...)`; the first eight
+            samples are shown.
         choices: those of `surefoot.report.picture`.
 
     Raises:
@@ -40,6 +41,8 @@ def html(explanation: Explanation, **choices: Any) -> str:
     >>> html(Gradient().explain(net, torch.rand(1, 3, 4, 4)))[:4]
     '<img'
     """
+    said = spoken(explanation, choices.get("features"), NOTEBOOK_ROWS)
+    explanation, choices["features"] = said
     several = parts(explanation)
     if len(several) > 1:
         told = choices.pop("features", None) or [None] * len(several)
@@ -53,12 +56,12 @@ def html(explanation: Explanation, **choices: Any) -> str:
     return shown + (_records(panel) if panel.layout == "record" else "")
 
 
-def terminal(explanation: Explanation, **choices: Any) -> str:
+def terminal(explanation: Explanation | Sentences, **choices: Any) -> str:
     """Sentences as coloured words for a terminal of true colour; special tokens are dim.
 
     Args:
-        explanation: of tokens (N, T, D).
-        choices: those of `surefoot.report.picture`, `features` with the words among them.
+        explanation: from `explain.sentences(...)`, or of tokens (N, T, D).
+        choices: those of `surefoot.report.picture`; of tokens `features`, their words, among them.
 
     Raises:
         SurefootError: no sentences.
@@ -73,6 +76,7 @@ def terminal(explanation: Explanation, **choices: Any) -> str:
     >>> all(word in text for word in ("so", "good", "!"))
     True
     """
+    explanation, choices["features"] = spoken(explanation, choices.get("features"))
     panel = make_panel(explanation, **choices)
     if panel.layout != "tokens" or panel.features is None:
         raise SurefootError("expected an explanation of tokens, with their texts as features=")

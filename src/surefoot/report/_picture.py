@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from surefoot.errors import SurefootError, optional
-from surefoot.explain import Explanation
+from surefoot.explain import Explanation, Sentences
 from surefoot.maps import Parts
 from surefoot.report import _words
 from surefoot.report._canvas import new_figure
@@ -27,7 +27,7 @@ NOTEBOOK_ROWS = 8
 
 
 def picture(
-    explanation: Explanation,
+    explanation: Explanation | Sentences,
     *,
     base: Tensor | Sequence[Tensor | None] | None = None,
     labels: Sequence[str] | None = None,
@@ -45,7 +45,7 @@ def picture(
     sentences are coloured words, if `features` has them; records are bars, the largest first.
 
     Args:
-        explanation: from `explainer.explain(...)`.
+        explanation: from `explainer.explain(...)`, or from `explain.sentences(...)`.
         base: attributions of the explainer that is wrapped, shaped like the inputs. Of several
             inputs, this, `features` and `regions` are lists with one for each, None where there is
             none.
@@ -78,6 +78,7 @@ def picture(
     >>> figure.alt.count("cat"), len(figure.axes) >= 2 * 3
     (1, True)
     """
+    explanation, features = spoken(explanation, features)
     several = parts(explanation)
     bases, texts, outlines = (each_part(x, len(several)) for x in (base, features, regions))
     panels = [
@@ -87,6 +88,16 @@ def picture(
     if len(panels) == 1:
         return draw(panels[0])
     return together([partial(draw, panel) for panel in panels], panels[0].look)
+
+
+def spoken(
+    found: Explanation | Sentences, features: Any, rows: int | None = None
+) -> tuple[Explanation, Any]:
+    """The explanation and the names of its parts: of sentences their tokens, of the first rows."""
+    if not isinstance(found, Sentences):
+        return found, features
+    words = [list(row) for row in found.tokens[:rows]]
+    return found.explanation, words if features is None else features
 
 
 def draw(panel: Panel, make: Make = new_figure) -> "Picture":
