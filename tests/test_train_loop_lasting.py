@@ -141,6 +141,15 @@ def test_an_interrupt_before_the_first_checkpoint_loses_nothing(whole, tmp_path)
         run(progress=at(3, KeyboardInterrupt))
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own answer to Ctrl-C; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_for_the_end_of_a_step(whole, tmp_path):
     """A signal amid a step comes after it; state and modes are whole."""
 
