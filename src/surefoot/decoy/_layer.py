@@ -83,7 +83,8 @@ def watching(
         return see
 
     handles: list[RemovableHandle] = []
-    with programs.eagerly(model), _IN_PARTS():
+    # In a turn: whoever is alone with a model puts its hooks back as they were.
+    with programs.eagerly(model), _IN_PARTS(), turns.shared():
         try:
             handles.extend(
                 model.get_submodule(name).register_forward_hook(hook(name)) for name in names

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from surefoot import checks, gradients
+from surefoot import checks, gradients, turns
 from surefoot.errors import SurefootError
 
 _SIZES = (224, 32, 64, 28, 96, 128, 256, 299, 384)  # of images tried where none are given
@@ -113,16 +113,16 @@ def _pairs(model: nn.Module, inputs: Tensor, extra: Mapping[str, Tensor]) -> lis
 
         return see
 
-    for name, module in model.named_modules():
-        linear = isinstance(module, _LINEAR) and "weight" in dict(module.named_parameters())
-        if linear or _is_norm(module):
-            handles.append(module.register_forward_hook(after(name, linear)))
-    try:
-        with torch.no_grad():
+    with turns.shared(), torch.no_grad():
+        try:
+            for name, module in model.named_modules():
+                linear = isinstance(module, _LINEAR) and "weight" in dict(module.named_parameters())
+                if linear or _is_norm(module):
+                    handles.append(module.register_forward_hook(after(name, linear)))
             gradients.run(model, inputs[:1], extra)
-    finally:
-        for handle in handles:
-            handle.remove()
+        finally:
+            for handle in handles:
+                handle.remove()
     used = [before for before, _ in trace.pairs]
     return [
         (before, norm)
