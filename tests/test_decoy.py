@@ -207,7 +207,7 @@ def test_cap_bounds_each_change():
 
 
 def test_no_room_means_no_movement():
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # 0 gives a layer that is dead at the input
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
     white = torch.ones(1, 4)
     d = make_decoys(net, white, layer="1", patch=4, units="absolute", bounds=(1, 1))
