@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from studies._attacks import on_maps, right, robust
 from studies._cells import made_by
 from studies._tasks import Task
 from surefoot import attack, explain, gradients, metric
@@ -45,14 +46,8 @@ class Protocol:
 
     def attacks(self, task: Task) -> dict[str, Any]:
         """On maps, by the names of the board's columns."""
-        budget, epsilon = Linf(task.epsilon, steps=self.steps), task.epsilon
-        rar = Linf(epsilon, steps=2 * self.steps, step_size=epsilon / 10)
-        quick = Linf(epsilon, steps=self.ensemble)
-        return {
-            "TopK": attack.TopK(budget, k=task.k),
-            "RAR's protocol": attack.TopK(rar, k=task.k, beta=1.0, keep="kendall"),
-            "Ensemble": attack.Ensemble(quick, k=task.k, effort="quick"),
-        }
+        known = on_maps(task, self.steps, self.ensemble)
+        return {"TopK": known.topk, "RAR's protocol": known.rar, "Ensemble": known.ensemble}
 
 
 def standing(
@@ -112,8 +107,8 @@ def images(net: nn.Module, task: Task, test: Samples, protocol: Protocol) -> Ten
         SurefootError: the network gets too few of them right to be measured.
     """
     many = 10 * protocol.images
-    right = gradients.predict(net, test.inputs[:many]).argmax(1) == test.labels[:many]
-    found = test.inputs[:many][right][: protocol.images]
+    kept = right(net, test.inputs[:many], test.labels[:many]).bool()
+    found = test.inputs[:many][kept][: protocol.images]
     if len(found) < protocol.images:
         raise SurefootError(
             f"the network gets {len(found)} of the first {many} test images of {task.name} right, "
@@ -172,14 +167,9 @@ def _accuracy(net: nn.Module, task: Task, test: Samples, protocol: Protocol) -> 
     x, y = test.inputs[: protocol.accuracy], test.labels[: protocol.accuracy]
     few = max(1, len(x) // 10)
     return {
-        "accuracy": _mean((gradients.predict(net, x).argmax(1) == y).float()),
-        "adversarial accuracy": _mean(_pgd(net, x[:few], y[:few], task.epsilon)),
+        "accuracy": _mean(right(net, x, y)),
+        "adversarial accuracy": _mean(robust(net, x[:few], y[:few], task.epsilon)),
     }
-
-
-def _pgd(net: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-    budget = Linf(epsilon, steps=20, step_size=epsilon / 10, random_start=True)
-    return attack.PGD(budget)(net, x, y).robust.float()
 
 
 def _checks(net: nn.Module, task: Task, test: Samples, x: Tensor) -> dict[str, float]:
@@ -189,7 +179,7 @@ def _checks(net: nn.Module, task: Task, test: Samples, x: Tensor) -> dict[str, f
         *(double, x.double(), None, MAP), k=task.k, difference=_SMALL
     )
     many = 8 * len(x)
-    wide = _pgd(net, test.inputs[:many], test.labels[:many], _WIDE * task.epsilon)
+    wide = robust(net, test.inputs[:many], test.labels[:many], _WIDE * task.epsilon)
     return {
         # Of signs: one entry at a tie of maximum pooling may outweigh all others in the cosine.
         "finite and exact agree": _rounded(float(slopes.sign.nan_to_num(0.0).median())),

@@ -13,10 +13,10 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import surefoot
+from studies._attacks import right, robust
 from studies._cells import Cell, Found, made_by
 from studies._tasks import Task
-from surefoot import attack, gradients, models, train
-from surefoot.attack import Linf
+from surefoot import models, train
 from surefoot.auditing import AuditResult
 from surefoot.data import Samples
 
@@ -127,11 +127,9 @@ def _figures(net: nn.Module, test: Samples, epsilon: float, length: Length) -> d
     """Accuracy on the test images, and under PGD-20 on a tenth of them."""
     x, y = test.inputs[: length.accuracy], test.labels[: length.accuracy]
     few = max(1, len(x) // 10)
-    budget = Linf(epsilon, steps=20, step_size=epsilon / 10, random_start=True)
-    pgd = attack.PGD(budget)
     return {
-        "accuracy": float((gradients.predict(net, x).argmax(1) == y).float().mean()),
-        "accuracy under PGD-20": float(pgd(net, x[:few], y[:few]).robust.float().mean()),
+        "accuracy": float(right(net, x, y).mean()),
+        "accuracy under PGD-20": float(robust(net, x[:few], y[:few], epsilon).mean()),
     }
 
 

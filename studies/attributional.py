@@ -8,13 +8,13 @@ gives none, it is this project's choice and said in the objective's docstring.
 from pathlib import Path
 from typing import Any
 
+from studies._attacks import on_maps
 from studies._cells import Cell
 from studies._claims import Claim, difference
 from studies._networks import Length, Measures, cell
 from studies._page import Study
 from studies._tasks import Task, smoke, tasks
-from surefoot import attack, explain, metric, train
-from surefoot.attack import Linf
+from surefoot import explain, metric, train
 
 TOPK = "ig | topk | topk_intersection"
 HARD = "ig | ensemble | topk_intersection"
@@ -53,22 +53,14 @@ def objectives(epsilon: float) -> dict[str, train.Objective]:
 
 def measures(task: Task, length: Length) -> Measures:
     """Maps, and three attacks on them: RAR's protocol, the default, the strongest."""
-    steps, epsilon = length.attack_steps, task.epsilon
-    budget = Linf(epsilon, steps=steps)
-    rar = Linf(epsilon, steps=2 * steps, step_size=epsilon / 10)
+    steps = length.attack_steps
+    known = on_maps(task, steps, min(20, steps))
     return Measures(
         explainers={"ig": explain.IntegratedGradients(steps=20)},
         clean={"gradient": explain.Gradient()},
-        attacks={
-            "topk": attack.TopK(budget, k=task.k),
-            "rar": attack.TopK(rar, k=task.k, beta=1.0, keep="kendall"),
-        },
+        attacks={"topk": known.topk, "rar": known.rar},
         metrics=[metric.get("topk_intersection", k=task.k), "kendall", "gini"],
-        hard={
-            "ensemble": attack.Ensemble(
-                Linf(epsilon, steps=min(20, steps)), k=task.k, effort="quick"
-            )
-        },
+        hard={"ensemble": known.ensemble},
     )
 
 
