@@ -20,7 +20,7 @@ from surefoot.progress import Report
 
 # About half of what the default attack on a decoy map costs lies outside its steps: the attack on
 # the base map, and the decoys of its candidates.
-_OF_DECOYS = 1.5
+_DECOYS_COST = 1.5
 _MOVED_AT_ONCE = ("mass", "swap")  # objectives that have a slope at the clean input
 
 
@@ -112,7 +112,7 @@ class Runs:
         What is spent counts sample by sample, so that samples do not influence each other.
         """
         trials, draws = Trials(), itertools.count(1)
-        more = _OF_DECOYS if isinstance(self.case.explainer, Decoy) else 1.0
+        more = _DECOYS_COST if isinstance(self.case.explainer, Decoy) else 1.0
         total = round(more * stages[-1].cost * self.budget.steps)
         for stage in stages:
             for way in self._suited(stage.ways):
